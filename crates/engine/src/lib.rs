@@ -1,0 +1,1 @@
+//! The CPU training and inference engine: fused convolution layers with hand-written backward passes.

@@ -1,0 +1,1 @@
+//! How it ships: the quantized graph, the integer reference executor, ONNX and verification.

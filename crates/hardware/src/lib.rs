@@ -1,0 +1,1 @@
+//! What a network costs: accelerator specifications, cost models and cost tables.

@@ -1,0 +1,3 @@
+//! The `sartor` command: flags and glue only.
+
+fn main() {}

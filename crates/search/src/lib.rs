@@ -1,0 +1,1 @@
+//! How we choose: strategies, budgets, the runner and the Pareto front.

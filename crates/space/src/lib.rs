@@ -1,0 +1,1 @@
+//! What may be chosen: search spaces, subnets, quantization policies, candidates and the workloads they lower to.

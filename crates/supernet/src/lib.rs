@@ -1,0 +1,1 @@
+//! How accurate a candidate is: elastic weights, progressive shrinking, quantization-aware fine-tuning.
