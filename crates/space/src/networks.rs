@@ -1,0 +1,1 @@
+//! # Fixed networks as workloads
