@@ -1,1 +1,21 @@
 //! The CPU training and inference engine: fused convolution layers with hand-written backward passes.
+//!
+//! A network is a list of convolution layers and a head ([`network`]). There is no autograd: [`Executor`] walks the
+//! list forwards, and backwards in reverse. Every trainable number lives in one flat `f32` buffer that the caller
+//! owns, layers refer to it by offset and row stride, so that a subnet is another list over the same numbers.
+
+pub mod error;
+pub mod executor;
+pub mod gemm;
+pub mod losses;
+pub mod network;
+pub mod optimizer;
+pub mod oracle;
+pub mod simd;
+
+pub use error::EngineError;
+pub use executor::Executor;
+pub use network::{
+    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer, Network, NormStatistics,
+    Source, Tap, TransformStep, WeightQuantizer, WeightView,
+};
