@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::SpaceError;
 use crate::candidate::{Block, BlockBits, Candidate, QuantPolicy, Subnet};
-use crate::search_space::{SearchSpace, hex, parse_option};
+use crate::checks::parse_option;
+use crate::search_space::{SearchSpace, hex};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

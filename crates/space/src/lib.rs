@@ -22,6 +22,7 @@
 //! Pure data: no files, no tensors, no hardware; random numbers are an argument.
 
 mod candidate;
+mod checks;
 mod choices;
 mod encoding;
 mod error;
