@@ -35,6 +35,17 @@ def stem_even_stride_2(g):
     return _one(Builder(g, 6, 3), 2, lambda b: b.layer("dense", 5, kernel=3, stride=2))
 
 
+def dense_inside(g):
+    """A depthwise layer on the image, then dense ones fed by layers: 3x3 with stride 2 (linear), 5x5."""
+
+    def layers(b):
+        b.layer("depthwise", kernel=3)
+        b.layer("dense", 6, kernel=3, stride=2, activation="linear")
+        b.layer("dense", 5, kernel=5)
+
+    return _one(Builder(g, 7, 3), 2, layers)
+
+
 def pointwise(g):
     """1x1 convolutions 5 -> 17 (ReLU6) and 17 -> 24 (linear)."""
 
@@ -218,8 +229,8 @@ def _one(builder, batch, layers, **head):
     return builder.classify(4, **head), batch
 
 
-CASES = [stem_gray, stem_colour_stride_2, stem_even_stride_2, pointwise, depthwise_3, depthwise_5, depthwise_7,
-         depthwise_even, one_pixel, one_pixel_alone, kernel_transform, residual, subnet_view,
+CASES = [stem_gray, stem_colour_stride_2, stem_even_stride_2, dense_inside, pointwise, depthwise_3, depthwise_5,
+         depthwise_7, depthwise_even, one_pixel, one_pixel_alone, kernel_transform, residual, subnet_view,
          weight_quantization, transformed_weight_quantization, activation_quantization, linear_quantization,
          everything]
 
