@@ -1,3 +1,24 @@
-//! The `sartor` command: flags and glue only.
+//! The `sartor` command: flags, stages and glue. Only here is anything printed, timed or ended.
 
-fn main() {}
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod progress;
+mod run_folder;
+mod statistics;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match commands::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::print(&error);
+            ExitCode::from(failure::exit_code(&error) as u8)
+        }
+    }
+}

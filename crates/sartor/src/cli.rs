@@ -1,0 +1,213 @@
+//! What may be typed: every command and flag, nothing about what it means.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Cuts a neural network to measure: searches architecture, channel widths and bit-widths together for a chip
+/// and a budget, and hands back a trained, quantized, verified model.
+#[derive(Debug, Parser)]
+#[command(name = "sartor", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags every command understands.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags every command understands.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Seed of every random draw (config key `seed`).
+    #[arg(long, global = true, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads to compute with; the results do not depend on it (config key `threads`, default: all cores).
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Override one config key, for example `--set search.generations=100`; may be repeated.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Redo stages even if their inputs have not changed.
+    #[arg(long, global = true)]
+    pub force: bool,
+}
+
+/// Where a stage finds its run.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// Config file of the run.
+    #[arg(value_name = "CONFIG", required_unless_present = "run", conflicts_with = "run")]
+    pub config: Option<PathBuf>,
+    /// Run folder of an earlier run, with the settings it was made with.
+    #[arg(long, value_name = "FOLDER")]
+    pub run: Option<PathBuf>,
+}
+
+/// Where `fit` and `transfer` find their pairs.
+#[derive(Debug, Clone, Args)]
+pub struct PairsArguments {
+    /// Config file of the run.
+    #[arg(value_name = "CONFIG", required_unless_present_any = ["run", "pairs"], conflicts_with_all = ["run", "pairs"])]
+    pub config: Option<PathBuf>,
+    /// Run folder of an earlier run, with the settings it was made with.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "pairs")]
+    pub run: Option<PathBuf>,
+    /// Any CSV of pairs (`candidate` or `block_0 … block_N`, and `accuracy`) instead of a run.
+    #[arg(long, value_name = "FILE", requires = "space")]
+    pub pairs: Option<PathBuf>,
+    /// Search space of the pairs: a preset or a TOML file.
+    #[arg(long, value_name = "SPACE", requires = "pairs")]
+    pub space: Option<String>,
+    /// Pairs to fit on; the rest is held out.
+    #[arg(long, value_name = "N", requires = "pairs")]
+    pub samples: Option<usize>,
+}
+
+/// The commands; the stages stand in the order in which `run` goes through them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything: from images to a verified model and its report.
+    Run(RunArguments),
+    /// Train the supernet by progressive shrinking.
+    Train(Target),
+    /// Measure accuracies of random candidates.
+    Sample(SampleArguments),
+    /// Fit the full-precision accuracy predictor.
+    Fit(PairsArguments),
+    /// Transfer it to mixed precision.
+    Transfer(PairsArguments),
+    /// Price everything the space can reach on a chip.
+    Profile(ProfileArguments),
+    /// Search the best candidate under the budget.
+    Search(SearchArguments),
+    /// Fine-tune the winner and its references.
+    Finetune(Target),
+    /// Write the models in deployable formats.
+    Export(Target),
+    /// Check the exported models in a real runtime.
+    Verify(Target),
+    /// Write `report.html`.
+    Report(Target),
+    /// Price one network or many candidates.
+    Cost(CostArguments),
+    /// Print a search space.
+    Space(SpaceArguments),
+    /// Print shell completions.
+    Completions {
+        /// The shell to write them for.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `sartor run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// Config file, for example `configs/quickstart.toml`.
+    #[arg(value_name = "CONFIG")]
+    pub config: PathBuf,
+    /// How to get from images to a candidate.
+    #[arg(long, value_name = "METHOD", default_value = "transfer")]
+    pub method: String,
+}
+
+/// Arguments of `sartor sample`.
+#[derive(Debug, Clone, Args)]
+pub struct SampleArguments {
+    /// Which run.
+    #[command(flatten)]
+    pub target: Target,
+    /// Mixed-precision pairs instead of full-precision ones.
+    #[arg(long)]
+    pub quantized: bool,
+}
+
+/// Arguments of `sartor profile`.
+#[derive(Debug, Clone, Args)]
+pub struct ProfileArguments {
+    /// Config file of a run; or use `--space` and `--hardware`.
+    #[arg(value_name = "CONFIG", required_unless_present_any = ["run", "space", "layers"])]
+    pub config: Option<PathBuf>,
+    /// Run folder of an earlier run, with the settings it was made with.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    pub run: Option<PathBuf>,
+    /// Search space to price: a preset or a TOML file.
+    #[arg(long, value_name = "SPACE", conflicts_with_all = ["config", "run"])]
+    pub space: Option<String>,
+    /// CSV of layers to price instead of a space.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "run", "space"])]
+    pub layers: Option<PathBuf>,
+    /// Chip: a preset or a TOML file.
+    #[arg(long, value_name = "HARDWARE", default_value = "bitfusion-apq")]
+    pub hardware: String,
+    /// Images at a time.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
+    /// File to write; stdout if absent.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `sartor search`.
+#[derive(Debug, Clone, Args)]
+pub struct SearchArguments {
+    /// Which run.
+    #[command(flatten)]
+    pub target: Target,
+    /// Answer another latency budget (ms) from a finished run, without changing it.
+    #[arg(long, value_name = "MS")]
+    pub latency_ms: Option<f64>,
+    /// Answer another energy budget (mJ) from a finished run, without changing it.
+    #[arg(long, value_name = "MJ")]
+    pub energy_mj: Option<f64>,
+    /// Answer for another chip from a finished run, without changing it.
+    #[arg(long, value_name = "HARDWARE")]
+    pub hardware: Option<String>,
+}
+
+/// Arguments of `sartor cost`.
+#[derive(Debug, Clone, Args)]
+pub struct CostArguments {
+    /// `mobilenet-v2`, another known network, or a candidate's JSON file.
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        required_unless_present = "candidates",
+        conflicts_with = "candidates"
+    )]
+    pub network: Option<String>,
+    /// File of candidates, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub candidates: Option<PathBuf>,
+    /// Bits of a known network: `8`, or `4:8` for weights and activations.
+    #[arg(long, value_name = "W[:A]", default_value = "8")]
+    pub bits: String,
+    /// Chip: a preset or a TOML file.
+    #[arg(long, value_name = "HARDWARE", default_value = "bitfusion-apq")]
+    pub hardware: String,
+    /// Images at a time.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
+    /// What is counted: every layer, or the sum of the authors' release.
+    #[arg(long, value_name = "WHAT", default_value = "full", value_parser = ["full", "release"])]
+    pub accounting: String,
+    /// Search space of the candidates, when it is not a preset.
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
+    /// Print every layer, not only the totals.
+    #[arg(long)]
+    pub layers: bool,
+}
+
+/// Arguments of `sartor space`.
+#[derive(Debug, Clone, Args)]
+pub struct SpaceArguments {
+    /// A preset or a TOML file; without it the presets are listed.
+    #[arg(value_name = "SPACE")]
+    pub space: Option<String>,
+}

@@ -1,0 +1,135 @@
+//! # Config: TOML → sections → checked config
+//!
+//! Read once, checked once; later code cannot see a bad value. Order of precedence: file, `--set`, flags.
+
+pub mod checks;
+pub mod reading;
+pub mod sections;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sartor_space::SearchSpace;
+use sartor_space::suggest::nearest;
+
+use crate::cli::{Global, Target};
+use crate::failure::Failure;
+use sections::Sections;
+
+/// File of the run folder that holds the settings it was made with.
+pub const RESOLVED: &str = "config.resolved.toml";
+
+/// A checked config.
+#[derive(Debug, Clone)]
+pub struct Config {
+    sections: Sections,
+    /// The search space of `[space]`.
+    pub space: SearchSpace,
+    /// The run folder.
+    pub folder: PathBuf,
+    /// The config's name: that of its file, or of its run folder.
+    pub name: String,
+}
+
+impl std::ops::Deref for Config {
+    type Target = Sections;
+
+    fn deref(&self) -> &Sections {
+        &self.sections
+    }
+}
+
+impl Config {
+    /// Reads a config file, or the settings kept in a run folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, the overrides or the values.
+    pub fn load(target: &Target, global: &Global) -> Result<Self> {
+        match (&target.config, &target.run) {
+            (Some(path), _) => Self::from_file(path, None, global),
+            (None, Some(folder)) => Self::from_file(&folder.join(RESOLVED), Some(folder), global),
+            (None, None) => {
+                Err(Failure::bad_input("neither a config file nor a run folder was given").into())
+            }
+        }
+    }
+
+    fn from_file(path: &Path, folder: Option<&Path>, global: &Global) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::bad_input(format!("cannot read config `{}`: {error}", path.display()))
+                .hint("`configs/quickstart.toml` is a complete example")
+        })?;
+        let name = name_of(folder.unwrap_or(path));
+        Self::from_text(&text, &path.display().to_string(), &name, folder, global)
+    }
+
+    /// Checks a config's text; `source` stands for it in messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, the overrides or the values.
+    pub fn from_text(
+        text: &str,
+        source: &str,
+        name: &str,
+        folder: Option<&Path>,
+        global: &Global,
+    ) -> Result<Self> {
+        let mut sections = reading::overridden(text, source, &global.overrides)?;
+        sections.seed = global.seed.unwrap_or(sections.seed);
+        sections.threads = global.threads.unwrap_or(sections.threads);
+        checks::check(&sections).map_err(|broken| broken.into_failure(text, source))?;
+        let folder = folder.map(Path::to_owned).or(sections.run.folder.clone());
+        Ok(Self {
+            space: load_space(&sections.space.source)?,
+            folder: folder.unwrap_or_else(|| Path::new("runs").join(name)),
+            name: name.to_owned(),
+            sections,
+        })
+    }
+
+    /// The settings as TOML, without what cannot change a result (threads, folder).
+    ///
+    /// # Errors
+    /// Never for a checked config; the serializer's error otherwise.
+    pub fn resolved(&self) -> Result<String> {
+        let body = toml::to_string(&self.sections).context("cannot write the resolved config")?;
+        Ok(format!(
+            "# Every setting of this run, defaults included. Threads and folder never change a result.\n{body}"
+        ))
+    }
+}
+
+/// `configs/tiny.toml` and `runs/tiny` are both `tiny`.
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// A search space by preset name or from a TOML file.
+///
+/// # Errors
+/// An unknown name that is no file either, or a space that makes no sense.
+pub fn load_space(source: &str) -> Result<SearchSpace> {
+    let presets: Vec<&str> = SearchSpace::presets().collect();
+    if presets.contains(&source) {
+        return Ok(SearchSpace::preset(source)?);
+    }
+    let text = read_named(source, "search space", &presets)?;
+    SearchSpace::from_toml(&text).with_context(|| format!("search space `{source}` is not usable"))
+}
+
+/// Text of a file that stands where a preset's name could.
+///
+/// # Errors
+/// When it is no file, with the nearest preset.
+pub fn read_named(source: &str, what: &str, presets: &[&str]) -> Result<String> {
+    std::fs::read_to_string(source).map_err(|error| {
+        let failure = Failure::bad_input(format!(
+            "{what} `{source}` is neither a preset nor a readable file ({error})"
+        ));
+        let known = match nearest(source, presets.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("presets: {}", presets.join(", ")),
+        };
+        failure.hint(known).into()
+    })
+}
