@@ -1,1 +1,21 @@
 //! How it ships: the quantized graph, the integer reference executor, ONNX and verification.
+//!
+//! ```text
+//! TrainedModel + Workload ── build ──▶ QuantizedNetwork ──┬──▶ Executor        what the network computes
+//!   (safetensors)  (space)             (integer graph)    ├──▶ onnx            a file
+//!                                                         ├──▶ policy, card    what to tell about it
+//!                                                         └──▶ verify_onnx     the file in ONNX Runtime = Executor?
+//! ```
+//!
+//! Never trains, prints or reads the clock; where time is measured, the clock is an argument.
+#![deny(missing_docs)]
+
+mod error;
+pub mod fold;
+pub mod graph;
+mod lower;
+mod trained;
+
+pub use error::{ExportError, Result};
+pub use graph::QuantizedNetwork;
+pub use trained::{NamedArray, TrainedModel};
