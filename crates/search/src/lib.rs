@@ -1,1 +1,33 @@
-//! How we choose: strategies, budgets, the runner and the Pareto front.
+//! # How do we choose?
+//!
+//! A [`Problem`] (space, prices, [`Budget`]) is checked once into a [`Domain`], which knows what every candidate
+//! costs, proves infeasible budgets and draws feasible candidates. A [`Strategy`] proposes candidates (ask) and
+//! learns from their evaluations (tell); the [`Runner`] is the one loop around it, with limits, observers and
+//! checkpoints. Where a score comes from is not this crate's business: it is a function given to
+//! [`Runner::run`].
+
+mod boltzmann;
+mod budget;
+mod checkpoint;
+mod domain;
+mod enumerate;
+mod error;
+mod evaluation;
+mod metric;
+mod pareto;
+mod runner;
+pub mod strategies;
+mod strategy;
+mod table;
+
+pub use budget::{Budget, Violation};
+pub use checkpoint::Checkpoint;
+pub use domain::{Domain, Problem, WholeCosts};
+pub use enumerate::enumerate;
+pub use error::SearchError;
+pub use evaluation::Evaluation;
+pub use metric::{Costs, METRICS, Metric};
+pub use pareto::{ParetoFront, crowding, dominates, objectives, ranks};
+pub use runner::{Control, Limits, ObserverMode, Outcome, Progress, Runner, State, StopReason};
+pub use strategy::{Memory, Strategy};
+pub use table::{AdditiveCosts, Filter};
