@@ -21,10 +21,9 @@ import torch.nn.functional as F
 
 from golden import numbers, write
 from network import NORM_EPSILON, forward, gradients
+from reference_network import BLOCKS, CHANNELS, CLASSES, LAST, PARAMETERS, SIZE, STEM
 
-BLOCKS = [(16, 24, 3, 1, 4), (24, 24, 5, 2, 6), (24, 24, 7, 1, 4), (24, 40, 3, 2, 6), (40, 40, 5, 1, 4),
-          (40, 40, 7, 1, 6), (40, 64, 5, 2, 6), (64, 64, 3, 1, 4), (64, 64, 7, 1, 6)]
-SIZE, CHANNELS, CLASSES, BATCH, PARAMETERS = 32, 3, 10, 4, 233_114
+BATCH = 4
 PARAMETER_SEED, IMAGE_SEED, PROBE_SEED, IMAGE_BOUND = 1, 2, 3, 1.7
 PROBES, ENTRIES = 4, 8
 
@@ -82,14 +81,14 @@ class Plan:
                    residual=trunk)
 
     def network(self):
-        self.layer("stem", "dense", CHANNELS, 16, SIZE, kernel=3)
+        self.layer("stem", "dense", CHANNELS, STEM, SIZE, kernel=3)
         size = SIZE
         for index, (channels, out, kernel, stride, expand) in enumerate(BLOCKS):
             self.block(index, size, channels, out, kernel, stride, expand)
             size = -(-size // stride)
-        self.layer("last", "pointwise", 64, 128, size)
-        weight = {"offset": self.tensor("linear", 128 * CLASSES, 0.0, 0.2), "row_stride": CLASSES}
-        head = {"input": len(self.layers) - 1, "features": 128, "classes": CLASSES, "weight": weight,
+        self.layer("last", "pointwise", BLOCKS[-1][1], LAST, size)
+        weight = {"offset": self.tensor("linear", LAST * CLASSES, 0.0, 0.2), "row_stride": CLASSES}
+        head = {"input": len(self.layers) - 1, "features": LAST, "classes": CLASSES, "weight": weight,
                 "bias_offset": self.tensor("linear.bias", CLASSES, 0.0, 0.2), "input_quantizer": None,
                 "pooled_quantizer": None, "weight_quantizer": None}
         return {"image_size": SIZE, "image_channels": CHANNELS, "layers": self.layers, "head": head}
