@@ -1,0 +1,334 @@
+//! # Fine-tuning: quantization-aware training of one candidate
+//!
+//! The candidate's weights are copied out of the supernet, calibrated, and trained with fake quantization: forward
+//! passes use quantized weights and activations only, gradients pass straight through, ranges are learned like
+//! PACT's clipping value (Choi and others, equation 3), at the learning rate of the weights and without decay.
+//! EMS, section 5: 30 epochs at 1e-3 with a cosine; here the configuration says how long. The batch-norm statistics
+//! of the trained network are recomputed under quantization at the end.
+//!
+//! A candidate without a policy is fine-tuned the same way at full precision.
+
+use std::sync::Arc;
+
+use sartor_engine::optimizer::Sgd;
+use sartor_space::{Candidate, SearchSpace};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Augmentation, Dataset, epoch_order};
+use crate::error::{Result, SupernetError};
+use crate::evaluation::Accuracy;
+use crate::objective::{Objective, Outcome, Scratch};
+use crate::progress::{Observer, StepReport, check_loss};
+use crate::quantized::Model;
+use crate::random::{Purpose, stream};
+use crate::schedule::{fraction, learning_rate, not_negative, positive};
+use crate::supernet::Supernet;
+use crate::teacher::Teacher;
+use crate::workbench::{Part, Workbench};
+
+mod checkpoint;
+mod model_file;
+
+pub use model_file::FinetunedModel;
+
+/// Name of the only phase, for messages.
+const PHASE: &str = "fine-tune";
+
+/// How a candidate is fine-tuned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FinetuneSettings {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Stops after this many steps, if that comes first; the cosine ends there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Images per step.
+    pub batch: usize,
+    /// Highest learning rate; falls to zero along a cosine.
+    pub learning_rate: f64,
+    /// Nesterov momentum.
+    pub momentum: f64,
+    /// Weight decay of weights (not of norms, biases and ranges).
+    pub weight_decay: f64,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// Weight of the cross-entropy with the soft labels of the full-precision largest network; 0 for none.
+    pub distillation: f64,
+    /// Images are shifted by up to this many pixels.
+    pub shift: usize,
+    /// Whether images are mirrored at random.
+    pub flip: bool,
+    /// Training images for thresholds and ranges.
+    pub calibration_images: usize,
+    /// Training images for the final batch-norm statistics.
+    pub recalibration_images: usize,
+    /// One weight threshold per output channel rather than per layer.
+    pub per_channel: bool,
+}
+
+impl Default for FinetuneSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            steps: None,
+            batch: 64,
+            learning_rate: 1e-2,
+            momentum: 0.9,
+            weight_decay: 3e-5,
+            label_smoothing: 0.1,
+            distillation: 1.0,
+            shift: 2,
+            flip: false,
+            calibration_images: 250,
+            recalibration_images: 2000,
+            per_channel: true,
+        }
+    }
+}
+
+impl FinetuneSettings {
+    /// Refuses settings that cannot train.
+    pub fn check(&self) -> Result<()> {
+        positive("batch", self.batch)?;
+        positive("calibration_images", self.calibration_images)?;
+        positive("recalibration_images", self.recalibration_images)?;
+        fraction("momentum", self.momentum)?;
+        fraction("label_smoothing", self.label_smoothing)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        not_negative("learning_rate", self.learning_rate)?;
+        not_negative("distillation", self.distillation)
+    }
+
+    /// Steps on a training split of this many images.
+    pub fn total_steps(&self, images: usize) -> usize {
+        let steps = self.epochs * steps_per_epoch(self, images);
+        self.steps.map_or(steps, |most| most.min(steps))
+    }
+}
+
+fn steps_per_epoch(settings: &FinetuneSettings, images: usize) -> usize {
+    (images / settings.batch.min(images).max(1)).max(1)
+}
+
+/// Fine-tunes one candidate step by step.
+pub struct Finetuner<'a> {
+    space: &'a SearchSpace,
+    workbench: Workbench<'a>,
+    teacher: Option<Arc<Teacher>>,
+    tuning: Tuning,
+}
+
+impl<'a> Finetuner<'a> {
+    /// Copies the candidate out of the supernet and calibrates it.
+    ///
+    /// # Errors
+    /// Impossible settings, a candidate outside the space, a data set of another shape.
+    pub fn new(
+        space: &'a SearchSpace,
+        dataset: &'a Dataset,
+        supernet: &Supernet,
+        candidate: &Candidate,
+        settings: FinetuneSettings,
+        seed: u64,
+    ) -> Result<Self> {
+        settings.check()?;
+        let mut workbench = Workbench::new(space, dataset, seed)?;
+        let teacher = settings.teacher(space, supernet, &mut workbench)?;
+        let tuning = Tuning::new(Model::inherit(space, supernet, candidate)?, settings, seed, &mut workbench)?;
+        Ok(Self { space, workbench, teacher, tuning })
+    }
+
+    /// Whether every step is taken.
+    pub fn is_done(&self) -> bool {
+        self.tuning.is_done()
+    }
+
+    /// Steps of the whole fine-tuning.
+    pub fn total_steps(&self) -> usize {
+        self.tuning.steps
+    }
+
+    /// The next step to take.
+    pub fn position(&self) -> usize {
+        self.tuning.step
+    }
+
+    /// Trains to the end of the current epoch.
+    pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        while !self.is_done() {
+            let report = self.step()?;
+            observer.step(&report);
+            if report.ends_epoch {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one optimiser step.
+    ///
+    /// # Errors
+    /// Divergence, with the step and, where it is known, the layer.
+    pub fn step(&mut self) -> Result<StepReport> {
+        self.tuning.step(&mut self.workbench, self.teacher.as_deref())
+    }
+
+    /// Recomputes the batch-norm statistics under quantization and gives the trained model.
+    pub fn finish(mut self) -> Result<FinetunedModel> {
+        self.tuning.finish(&mut self.workbench)
+    }
+
+    /// Accuracy of the network as it is now, with statistics recomputed under quantization.
+    pub fn accuracy(&mut self, part: Part) -> Result<Accuracy> {
+        let model = self.tuning.finish(&mut self.workbench)?;
+        model.accuracy_on(&mut self.workbench, part)
+    }
+}
+
+impl FinetuneSettings {
+    /// The full-precision largest network, if these settings distil.
+    pub(crate) fn teacher(
+        &self,
+        space: &SearchSpace,
+        supernet: &Supernet,
+        workbench: &mut Workbench<'_>,
+    ) -> Result<Option<Arc<Teacher>>> {
+        if self.distillation == 0.0 {
+            return Ok(None);
+        }
+        let parameters = supernet.parameters().to_vec();
+        let teacher =
+            Teacher::new(space, supernet.layout(), parameters, workbench, self.recalibration_images)?;
+        Ok(Some(Arc::new(teacher)))
+    }
+}
+
+/// The state of one fine-tuning.
+pub(crate) struct Tuning {
+    settings: FinetuneSettings,
+    model: Model,
+    seed: u64,
+    velocity: Vec<f32>,
+    gradients: Vec<f32>,
+    decay_mask: Vec<bool>,
+    step: usize,
+    steps: usize,
+    steps_per_epoch: usize,
+    order: Vec<u32>,
+    scratch: Scratch,
+}
+
+impl Tuning {
+    /// Calibrates a model and stands before its first step.
+    pub fn new(
+        mut model: Model,
+        settings: FinetuneSettings,
+        seed: u64,
+        workbench: &mut Workbench<'_>,
+    ) -> Result<Self> {
+        model.calibrate(workbench, settings.calibration_images, settings.per_channel)?;
+        let (length, images) = (model.parameters.len(), workbench.dataset.train.len());
+        let mut decay_mask = model.layout.decay_mask();
+        decay_mask.resize(length, false);
+        Ok(Self {
+            steps: settings.total_steps(images),
+            steps_per_epoch: steps_per_epoch(&settings, images),
+            settings,
+            model,
+            seed,
+            velocity: vec![0.0; length],
+            gradients: vec![0.0; length],
+            decay_mask,
+            step: 0,
+            order: vec![],
+            scratch: Scratch::default(),
+        })
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.step >= self.steps
+    }
+
+    pub fn step(&mut self, workbench: &mut Workbench<'_>, teacher: Option<&Teacher>) -> Result<StepReport> {
+        self.load_batch(workbench);
+        self.scratch.teacher_logits.clear();
+        if let Some(teacher) = teacher {
+            teacher.logits(workbench, &mut self.scratch.teacher_logits)?;
+        }
+        let outcome = self.gradients(workbench).map_err(|error| error.in_step(PHASE, self.step))?;
+        check_loss(outcome.loss, self.model.network.head.classes, PHASE, self.step)?;
+        let rate = learning_rate(self.settings.learning_rate, self.step, 0, self.steps);
+        self.descend(rate)?;
+        self.step += 1;
+        Ok(self.report(outcome, rate, workbench.batch.labels.len()))
+    }
+
+    fn load_batch(&mut self, workbench: &mut Workbench<'_>) {
+        let (epoch, index) = (self.step / self.steps_per_epoch, self.step % self.steps_per_epoch);
+        let images = workbench.dataset.train.len();
+        if index == 0 || self.order.is_empty() {
+            self.order = epoch_order(images, self.seed, epoch as u64);
+        }
+        let batch = self.settings.batch.min(images);
+        let mut rng = stream(self.seed, Purpose::Augment, [u64::MAX, epoch as u64, index as u64]);
+        let augmentation = Augmentation { shift: self.settings.shift, flip: self.settings.flip };
+        let indices = &self.order[index * batch..][..batch];
+        workbench.batch.load(workbench.dataset, Part::Train, indices, Some((&augmentation, &mut rng)));
+    }
+
+    fn gradients(&mut self, workbench: &mut Workbench<'_>) -> Result<Outcome> {
+        let Self { settings, model, gradients, scratch, .. } = self;
+        let objective =
+            Objective { label_smoothing: settings.label_smoothing, distillation: settings.distillation };
+        gradients.fill(0.0);
+        objective.accumulate(workbench, (&model.network, &model.parameters), scratch, 1.0, gradients)
+    }
+
+    fn descend(&mut self, learning_rate: f64) -> Result<()> {
+        let sgd = Sgd {
+            momentum: self.settings.momentum as f32,
+            nesterov: true,
+            weight_decay: self.settings.weight_decay as f32,
+        };
+        let (values, velocity) = (&mut self.model.parameters, &mut self.velocity);
+        sgd.step(values, &self.gradients, velocity, learning_rate as f32, &self.decay_mask)?;
+        Ok(())
+    }
+
+    fn report(&self, outcome: Outcome, learning_rate: f64, images: usize) -> StepReport {
+        let step = self.step - 1;
+        StepReport {
+            phase: PHASE.to_string(),
+            step,
+            steps: self.steps,
+            overall: step,
+            overall_steps: self.steps,
+            loss: outcome.loss,
+            accuracy: outcome.correct as f64 / images as f64,
+            learning_rate,
+            images,
+            ends_epoch: self.step.is_multiple_of(self.steps_per_epoch) || self.is_done(),
+            ends_phase: self.is_done(),
+        }
+    }
+
+    /// The model as it is now, with statistics recomputed under quantization.
+    pub fn finish(&self, workbench: &mut Workbench<'_>) -> Result<FinetunedModel> {
+        let model = self.model.clone();
+        let images = self.settings.recalibration_images;
+        let statistics = workbench.recalibrate(&model.network, &model.parameters, images)?;
+        let normalization = workbench.dataset.normalization;
+        Ok(FinetunedModel { model, statistics, normalization })
+    }
+}
+
+impl SupernetError {
+    /// Puts the phase and step into an engine failure.
+    pub(crate) fn in_step(self, phase: &str, step: usize) -> Self {
+        match self {
+            Self::Engine(error) => Self::at_step(error, phase, step),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! # Schedule: progressive shrinking as data
+//!
+//! Cai and others, "Once-for-all: train one network and specialize it for efficient deployment", section 3.3, which
+//! the EMS supernet follows: train the largest network, then open kernel, depth and width one after the other, each
+//! phase starting from the weights of the one before. What is open stays open. A phase opens the `values` largest
+//! values of its dimension, or all of them.
+//!
+//! Differences from the release: epochs are the configuration's choice (the release spends 120 + 25 + 120 + 25 + 120
+//! after the largest network), and every block has its own list of widths, so "two values" means the two largest of
+//! each block.
+
+use rand::{RngExt, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use sartor_space::{Block, Depth, Options, SearchSpace, Stage, Subnet};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, SupernetError};
+use crate::parameters::{block_kernels, widths};
+
+/// What a phase opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Open {
+    /// Nothing: the largest network alone.
+    Largest,
+    /// Depthwise kernels.
+    Kernel,
+    /// Numbers of active blocks.
+    Depth,
+    /// Expanded widths.
+    Width,
+}
+
+/// One phase of a schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// The dimension that opens.
+    pub open: Open,
+    /// How many of its values are open, the largest first; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<usize>,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Highest learning rate; falls to zero along a cosine.
+    pub learning_rate: f64,
+    /// Epochs of linear warm-up before the cosine, counted within `epochs`.
+    #[serde(default)]
+    pub warm_up: f64,
+    /// Subnets whose gradients are averaged in one step.
+    #[serde(default = "one")]
+    pub subnets: usize,
+    /// Weight of the cross-entropy with the teacher's soft labels; 0 trains without a teacher.
+    #[serde(default)]
+    pub distillation: f64,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Phase {
+    /// A name for messages, e.g. `width 2` or `kernel`.
+    pub fn name(&self) -> String {
+        let dimension = format!("{:?}", self.open).to_lowercase();
+        self.values.map_or(dimension.clone(), |values| format!("{dimension} {values}"))
+    }
+
+    /// Learning rate of a step: linear warm-up, then a cosine to zero.
+    pub fn learning_rate_at(&self, step: usize, steps_per_epoch: usize) -> f64 {
+        let warm_up = (self.warm_up * steps_per_epoch as f64).round() as usize;
+        learning_rate(self.learning_rate, step, warm_up, self.epochs * steps_per_epoch)
+    }
+}
+
+/// Linear warm-up over `warm_up` steps, then a cosine that ends at zero after `steps`.
+pub fn learning_rate(highest: f64, step: usize, warm_up: usize, steps: usize) -> f64 {
+    if step < warm_up {
+        return highest * (step + 1) as f64 / warm_up as f64;
+    }
+    sartor_engine::optimizer::cosine(highest, (step - warm_up) as u64, steps.saturating_sub(warm_up) as u64)
+}
+
+/// How a supernet is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSettings {
+    /// Images per step.
+    pub batch: usize,
+    /// Nesterov momentum.
+    pub momentum: f64,
+    /// Weight decay of weights and kernel transforms (not of norms and biases).
+    pub weight_decay: f64,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// Images are shifted by up to this many pixels.
+    pub shift: usize,
+    /// Whether images are mirrored at random.
+    pub flip: bool,
+    /// Training images from which batch-norm statistics are recomputed.
+    pub recalibration_images: usize,
+    /// The phases in order; the first trains the largest network.
+    pub phases: Vec<Phase>,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            batch: 64,
+            momentum: 0.9,
+            weight_decay: 3e-5,
+            label_smoothing: 0.1,
+            shift: 2,
+            flip: false,
+            recalibration_images: 2000,
+            phases: progressive_shrinking(20, 20, 0.1),
+        }
+    }
+}
+
+/// Once-for-all's phases, scaled: `largest` epochs for the largest network, `shrinking` epochs for the rest,
+/// divided as the release does (kernel 120, depth 25 + 120, width 25 + 120 of 410) but at least one each.
+///
+/// The release's learning rates relative to the largest network's: 0.03 / 0.13 for kernel, 0.0025 / 0.13 and
+/// 0.0075 / 0.13 for the two phases of depth and width on its batches; on few images the ratios below fared better.
+pub fn progressive_shrinking(largest: usize, shrinking: usize, learning_rate: f64) -> Vec<Phase> {
+    let share = |part: f64| ((shrinking as f64 * part / 410.0).round() as usize).max(1);
+    let phase = |open, values, epochs, rate: f64, subnets| Phase {
+        open,
+        values,
+        epochs,
+        learning_rate: learning_rate * rate,
+        warm_up: 0.0,
+        subnets,
+        distillation: 1.0,
+    };
+    vec![
+        Phase { warm_up: 1.0, distillation: 0.0, ..phase(Open::Largest, None, largest, 1.0, 1) },
+        phase(Open::Kernel, None, share(120.0), 0.3, 1),
+        phase(Open::Depth, Some(2), share(25.0), 0.1, 2),
+        phase(Open::Depth, None, share(120.0), 0.3, 2),
+        phase(Open::Width, Some(2), share(25.0), 0.1, 4),
+        phase(Open::Width, None, share(120.0), 0.3, 4),
+    ]
+}
+
+impl TrainingSettings {
+    /// Refuses settings that cannot train.
+    pub fn check(&self) -> Result<()> {
+        positive("batch", self.batch)?;
+        positive("recalibration_images", self.recalibration_images)?;
+        fraction("momentum", self.momentum)?;
+        fraction("label_smoothing", self.label_smoothing)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        if self.phases.first().is_none_or(|phase| phase.open != Open::Largest) {
+            return Err(setting("phases", &self.phases.len(), "a first phase that opens `largest`"));
+        }
+        self.phases.iter().try_for_each(check_phase)
+    }
+
+    /// What is open in a phase: everything that it and the phases before it opened.
+    pub fn freedom(&self, phase: usize) -> Freedom {
+        let opened = self.phases.iter().take(phase + 1);
+        opened.fold(Freedom::default(), |freedom, phase| freedom.after(phase))
+    }
+}
+
+fn check_phase(phase: &Phase) -> Result<()> {
+    positive("epochs", phase.epochs)?;
+    positive("subnets", phase.subnets)?;
+    positive("values", phase.values.unwrap_or(1))?;
+    not_negative("warm_up", phase.warm_up)?;
+    not_negative("distillation", phase.distillation)?;
+    not_negative("learning_rate", phase.learning_rate)
+}
+
+pub(crate) fn positive(name: &'static str, value: usize) -> Result<()> {
+    if value > 0 { Ok(()) } else { Err(setting(name, &value, "at least 1")) }
+}
+
+pub(crate) fn not_negative(name: &'static str, value: f64) -> Result<()> {
+    let sound = value >= 0.0 && value.is_finite();
+    if sound { Ok(()) } else { Err(setting(name, &value, "a finite number, 0 or more")) }
+}
+
+pub(crate) fn fraction(name: &'static str, value: f64) -> Result<()> {
+    let sound = (0.0..1.0).contains(&value);
+    if sound { Ok(()) } else { Err(setting(name, &value, "at least 0 and below 1")) }
+}
+
+fn setting(setting: &'static str, got: &dyn std::fmt::Display, expected: &'static str) -> SupernetError {
+    SupernetError::Setting { setting, got: got.to_string(), expected }
+}
+
+/// How many of each dimension's values are open, counted from the largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freedom {
+    /// Kernels of a block.
+    pub kernels: usize,
+    /// Depths of a stage.
+    pub depths: usize,
+    /// Widths of a block.
+    pub widths: usize,
+}
+
+impl Default for Freedom {
+    fn default() -> Self {
+        Self { kernels: 1, depths: 1, widths: 1 }
+    }
+}
+
+impl Freedom {
+    fn after(mut self, phase: &Phase) -> Self {
+        let values = phase.values.unwrap_or(usize::MAX);
+        match phase.open {
+            Open::Largest => {}
+            Open::Kernel => self.kernels = self.kernels.max(values),
+            Open::Depth => self.depths = self.depths.max(values),
+            Open::Width => self.widths = self.widths.max(values),
+        }
+        self
+    }
+
+    /// A random subnet among those that are open.
+    pub fn random_subnet(&self, space: &SearchSpace, rng: &mut ChaCha8Rng) -> Subnet {
+        let mut blocks = vec![None; space.blocks().len()];
+        for stage in space.stages() {
+            for (index, active) in stage.range().zip(self.random_activity(space, stage, rng)) {
+                blocks[index] = active.then(|| self.random_block(space, index, rng));
+            }
+        }
+        Subnet { blocks }
+    }
+
+    fn random_activity(&self, space: &SearchSpace, stage: &Stage, rng: &mut ChaCha8Rng) -> Vec<bool> {
+        match &stage.depth {
+            Depth::Prefix(depths) => {
+                let open = &depths[depths.len().saturating_sub(self.depths)..];
+                let depth = open.choose(rng).copied().unwrap_or(stage.blocks);
+                (0..stage.blocks).map(|position| position < depth).collect()
+            }
+            Depth::AnyBlock => {
+                let mut left = self.depths - 1;
+                let mut keep = |index| {
+                    let skip = left > 0 && may_skip(space, index, rng);
+                    left -= usize::from(skip);
+                    !skip
+                };
+                stage.range().map(&mut keep).collect()
+            }
+        }
+    }
+
+    fn random_block(&self, space: &SearchSpace, index: usize, rng: &mut ChaCha8Rng) -> Block {
+        let options = &space.blocks()[index].options;
+        let (kernels, widths) = (block_kernels(space, index), widths(space, index));
+        let open_kernels = &kernels[..self.kernels.min(kernels.len())];
+        let open_widths = &widths[..self.widths.min(widths.len())];
+        let is_open = |block: &Block| open_kernels.contains(&block.kernel) && open_widths.contains(&block.width);
+        let open: Vec<Block> = match options {
+            Options::Grid { .. } => return grid_block(open_kernels, open_widths, rng),
+            Options::List(blocks) => blocks.iter().copied().filter(is_open).collect(),
+        };
+        open.choose(rng).copied().unwrap_or_else(|| options.largest())
+    }
+}
+
+fn grid_block(kernels: &[usize], widths: &[usize], rng: &mut ChaCha8Rng) -> Block {
+    let draw = |values: &[usize], rng: &mut ChaCha8Rng| values[rng.random_range(0..values.len())];
+    Block { kernel: draw(kernels, rng), width: draw(widths, rng) }
+}
+
+/// Skipping counts as one option beside the block's others.
+fn may_skip(space: &SearchSpace, index: usize, rng: &mut ChaCha8Rng) -> bool {
+    let block = &space.blocks()[index];
+    block.skippable && rng.random_range(0..=block.options.len()) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, stream};
+    use sartor_space::Candidate;
+
+    #[test]
+    fn freedom_grows_phase_by_phase() {
+        let settings = TrainingSettings::default();
+        let open: Vec<_> = (0..settings.phases.len()).map(|phase| settings.freedom(phase)).collect();
+        let all = usize::MAX;
+        let expected = [(1, 1, 1), (all, 1, 1), (all, 2, 1), (all, all, 1), (all, all, 2), (all, all, all)];
+        for (freedom, (kernels, depths, widths)) in open.iter().zip(expected) {
+            assert_eq!(*freedom, Freedom { kernels, depths, widths });
+        }
+    }
+
+    #[test]
+    fn open_subnets_lie_in_the_space() {
+        let settings = TrainingSettings::default();
+        for name in SearchSpace::presets() {
+            let space = SearchSpace::preset(name).unwrap();
+            for phase in 0..settings.phases.len() {
+                let mut rng = stream(5, Purpose::Subnet, [phase as u64, 0, 0]);
+                for _ in 0..50 {
+                    let subnet = settings.freedom(phase).random_subnet(&space, &mut rng);
+                    space.contains(&Candidate { subnet, policy: None }).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_open_is_the_largest_and_all_open_reaches_the_smallest_choices() {
+        let space = SearchSpace::preset("quickstart").unwrap();
+        let mut rng = stream(1, Purpose::Subnet, [0; 3]);
+        assert_eq!(Freedom::default().random_subnet(&space, &mut rng), space.largest());
+        let all = Freedom { kernels: usize::MAX, depths: usize::MAX, widths: usize::MAX };
+        let smallest = space.smallest();
+        let mut seen = vec![false; smallest.blocks.len()];
+        for _ in 0..500 {
+            let subnet = all.random_subnet(&space, &mut rng);
+            seen.iter_mut().zip(subnet.blocks.iter().zip(&smallest.blocks)).for_each(|(s, (a, b))| *s |= a == b);
+        }
+        assert!(seen.iter().all(|&seen| seen), "{seen:?}");
+    }
+
+    #[test]
+    fn learning_rate_warms_up_and_falls() {
+        let table = [(0, 0.25), (3, 1.0), (4, 1.0), (9, 0.5), (14, 0.0)];
+        for (step, expected) in table {
+            assert!((learning_rate(1.0, step, 4, 14) - expected).abs() < 1e-12, "step {step}");
+        }
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        let spoil: [(&str, fn(&mut TrainingSettings)); 6] = [
+            ("`batch`", |s| s.batch = 0),
+            ("`momentum`", |s| s.momentum = 1.0),
+            ("`phases`", |s| s.phases.clear()),
+            ("`epochs`", |s| s.phases[1].epochs = 0),
+            ("`learning_rate`", |s| s.phases[2].learning_rate = f64::NAN),
+            ("`values`", |s| s.phases[2].values = Some(0)),
+        ];
+        for (name, change) in spoil {
+            let mut settings = TrainingSettings::default();
+            change(&mut settings);
+            assert!(settings.check().unwrap_err().to_string().contains(name), "{name}");
+        }
+        TrainingSettings::default().check().unwrap();
+    }
+}

@@ -1,0 +1,209 @@
+//! # Workbench: an executor and batch buffers on one data set
+//!
+//! Everything that runs networks shares one, so that no buffer is allocated inside a training step.
+
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use sartor_engine::{Executor, Network, NormStatistics};
+use sartor_space::SearchSpace;
+
+use crate::data::{Augmentation, Dataset, Images, batch};
+use crate::error::{Result, SupernetError};
+use crate::evaluation::Accuracy;
+use crate::random::{Purpose, stream};
+
+/// Images in one inference batch.
+const INFERENCE_BATCH: usize = 125;
+
+/// The parts of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What weights are trained on.
+    Train,
+    /// What sampling, search and the predictor see.
+    Validation,
+    /// Touched once, at the end.
+    Test,
+}
+
+impl Part {
+    /// `train`, `validation` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+
+    /// The images of this part.
+    pub fn of(self, dataset: &Dataset) -> &Images {
+        match self {
+            Self::Train => &dataset.train,
+            Self::Validation => &dataset.validation,
+            Self::Test => &dataset.test,
+        }
+    }
+}
+
+/// A batch as the engine wants it.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// `[images × size × size × channels]`, normalised.
+    pub pixels: Vec<f32>,
+    /// One class per image.
+    pub labels: Vec<usize>,
+    raw_labels: Vec<u32>,
+}
+
+impl Batch {
+    /// Fills the buffers with these images.
+    pub fn load(
+        &mut self,
+        dataset: &Dataset,
+        part: Part,
+        indices: &[u32],
+        augment: Option<(&Augmentation, &mut ChaCha8Rng)>,
+    ) {
+        let images = part.of(dataset);
+        batch(images, indices, &dataset.normalization, augment, &mut self.pixels, &mut self.raw_labels);
+        self.labels.clear();
+        self.labels.extend(self.raw_labels.iter().map(|&label| label as usize));
+    }
+}
+
+/// An executor and batch buffers on one data set.
+pub(crate) struct Workbench<'a> {
+    pub dataset: &'a Dataset,
+    pub executor: Executor,
+    pub batch: Batch,
+    inference: Batch,
+    order: Vec<u32>,
+}
+
+impl<'a> Workbench<'a> {
+    /// A workbench whose calibration images are drawn from the training images by `seed`.
+    pub fn new(space: &SearchSpace, dataset: &'a Dataset, seed: u64) -> Result<Self> {
+        let input = space.input();
+        dataset.check_input(input.size, input.channels, input.classes)?;
+        if dataset.train.is_empty() {
+            return Err(SupernetError::EmptySplit { split: Part::Train.name() });
+        }
+        let mut order: Vec<u32> = (0..dataset.train.len() as u32).collect();
+        order.shuffle(&mut stream(seed, Purpose::Images, [0; 3]));
+        let (batch, inference) = (Batch::default(), Batch::default());
+        Ok(Self { dataset, executor: Executor::new(), batch, inference, order })
+    }
+
+    /// Runs `visit` on batches of the first `count` calibration images (all of them if there are fewer).
+    pub fn each_calibration_batch(
+        &mut self,
+        count: usize,
+        mut visit: impl FnMut(&mut Executor, &[f32], usize) -> Result<()>,
+    ) -> Result<()> {
+        let count = count.clamp(1, self.order.len());
+        for indices in even_chunks(&self.order[..count], INFERENCE_BATCH) {
+            self.inference.load(self.dataset, Part::Train, indices, None);
+            visit(&mut self.executor, &self.inference.pixels, indices.len())?;
+        }
+        Ok(())
+    }
+
+    /// Batch-norm statistics of a network on `count` training images: the mean of the batches' statistics.
+    pub fn recalibrate(
+        &mut self,
+        network: &Network,
+        parameters: &[f32],
+        count: usize,
+    ) -> Result<Vec<NormStatistics>> {
+        let mut mean = Mean::default();
+        self.each_calibration_batch(count, |executor, pixels, images| {
+            let statistics = executor.recalibrate(network, parameters, std::iter::once((pixels, images)))?;
+            mean.add(statistics, images);
+            Ok(())
+        })?;
+        Ok(mean.finish())
+    }
+
+    /// Top-1 accuracy on a whole split.
+    pub fn accuracy(
+        &mut self,
+        network: &Network,
+        parameters: &[f32],
+        statistics: &[NormStatistics],
+        part: Part,
+    ) -> Result<Accuracy> {
+        let count = part.of(self.dataset).len();
+        if count == 0 {
+            return Err(SupernetError::EmptySplit { split: part.name() });
+        }
+        let indices: Vec<u32> = (0..count as u32).collect();
+        let mut correct = 0;
+        for chunk in indices.chunks(INFERENCE_BATCH) {
+            self.inference.load(self.dataset, part, chunk, None);
+            let (pixels, labels) = (&self.inference.pixels, &self.inference.labels);
+            let logits = self.executor.infer(network, parameters, statistics, pixels, chunk.len())?;
+            correct += sartor_engine::losses::correct(logits, labels);
+        }
+        Ok(Accuracy { correct, images: count })
+    }
+}
+
+/// Chunks of nearly equal length, none above `most`: a small last batch would give poor statistics.
+fn even_chunks(indices: &[u32], most: usize) -> std::slice::Chunks<'_, u32> {
+    let chunks = indices.len().div_ceil(most).max(1);
+    indices.chunks(indices.len().div_ceil(chunks).max(1))
+}
+
+/// Weighted mean of batch-norm statistics, in `f64`.
+#[derive(Default)]
+struct Mean {
+    sums: Vec<(Vec<f64>, Vec<f64>)>,
+    weight: f64,
+}
+
+impl Mean {
+    fn add(&mut self, statistics: Vec<NormStatistics>, images: usize) {
+        let empty = |layer: &NormStatistics| (vec![0.0; layer.mean.len()], vec![0.0; layer.mean.len()]);
+        if self.sums.is_empty() {
+            self.sums = statistics.iter().map(empty).collect();
+        }
+        let weight = images as f64;
+        self.weight += weight;
+        for (sum, layer) in self.sums.iter_mut().zip(&statistics) {
+            add_scaled(&mut sum.0, &layer.mean, weight);
+            add_scaled(&mut sum.1, &layer.variance, weight);
+        }
+    }
+
+    fn finish(self) -> Vec<NormStatistics> {
+        let scale = |sums: &[f64]| sums.iter().map(|sum| (sum / self.weight) as f32).collect();
+        self.sums.iter().map(|(mean, variance)| NormStatistics { mean: scale(mean), variance: scale(variance) }).collect()
+    }
+}
+
+fn add_scaled(sums: &mut [f64], values: &[f32], weight: f64) {
+    sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += weight * f64::from(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_even() {
+        let indices: Vec<u32> = (0..260).collect();
+        let lengths: Vec<usize> = even_chunks(&indices, 125).map(<[u32]>::len).collect();
+        assert_eq!(lengths, [87, 87, 86]);
+        assert_eq!(even_chunks(&indices[..3], 125).count(), 1);
+    }
+
+    #[test]
+    fn mean_weighs_by_images() {
+        let layer = |mean, variance| vec![NormStatistics { mean: vec![mean], variance: vec![variance] }];
+        let mut mean = Mean::default();
+        mean.add(layer(1.0, 2.0), 1);
+        mean.add(layer(4.0, 6.0), 3);
+        assert_eq!(mean.finish(), layer(3.25, 5.0));
+    }
+}
