@@ -161,6 +161,12 @@ pub enum DataError {
         /// What the decoder said.
         reason: String,
     },
+    /// The operating system has no thread left for the batch loader.
+    #[error("cannot start the thread that prepares batches")]
+    Thread {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A setting of the data source that cannot work.
     #[error("{key} = {got} is not possible: {expected}")]
     Setting {
@@ -185,7 +191,8 @@ impl DataError {
                 "the file is damaged or was only partly copied; fetch it again".into()
             }
             Self::TrailingBytes { .. } | Self::WrongMagic { .. } => {
-                "check that images and labels are not exchanged and that the format is the configured one".into()
+                "check that images and labels are not exchanged and that the format is the configured one"
+                    .into()
             }
             Self::TooLarge { .. } => "limit the number of images, or use smaller ones".into(),
             Self::CountMismatch { .. } => "use the label file that belongs to this image file".into(),
@@ -197,6 +204,7 @@ impl DataError {
             Self::EmptyClass { .. } => "add images of this class, or number the classes without gaps".into(),
             Self::UnknownClass { .. } => "training and test folders must use the same class names".into(),
             Self::Decode { .. } => "replace or remove the file; PNG and JPEG are read".into(),
+            Self::Thread { .. } => "end other programs, or raise the limit on threads".into(),
             Self::Setting { key, .. } => format!("change `{key}` in the configuration"),
         })
     }
