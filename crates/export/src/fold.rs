@@ -146,19 +146,22 @@ mod tests {
     fn weights_round_to_even_and_clip_at_the_threshold() {
         struct Case {
             bits: u8,
+            threshold: f32,
             values: &'static [f32],
             integers: &'static [i8],
         }
         for case in [
             Case {
                 bits: 8,
-                values: &[1.0, -2.0, 0.5 / 127.0, 1.5 / 127.0, 0.3],
+                threshold: 127.0,
+                values: &[200.0, -128.0, 0.5, 1.5, 38.1],
                 integers: &[127, -127, 0, 2, 38],
             },
-            Case { bits: 4, values: &[1.0, -1.0, 0.5], integers: &[7, -7, 4] },
-            Case { bits: 2, values: &[0.51, -0.49, 0.5], integers: &[1, 0, 0] },
+            Case { bits: 4, threshold: 7.0, values: &[7.0, -7.6, 3.5, -2.5], integers: &[7, -7, 4, -2] },
+            Case { bits: 2, threshold: 1.0, values: &[0.51, -0.49, 0.5, -9.0], integers: &[1, 0, 0, -1] },
         ] {
-            assert_eq!(quantize_weights(case.values, &[1.0], case.bits), case.integers, "{} bits", case.bits);
+            let got = quantize_weights(case.values, &[case.threshold], case.bits);
+            assert_eq!(got, case.integers, "{} bits", case.bits);
         }
     }
 

@@ -11,11 +11,17 @@
 #![deny(missing_docs)]
 
 mod error;
+pub mod executor;
 pub mod fold;
 pub mod graph;
 mod lower;
+pub mod requantize;
+#[cfg(test)]
+mod samples;
 mod trained;
 
 pub use error::{ExportError, Result};
+pub use executor::{Executor, Outputs};
 pub use graph::QuantizedNetwork;
+pub use requantize::Style;
 pub use trained::{NamedArray, TrainedModel};
