@@ -1,1 +1,28 @@
-//! How accurate a candidate will be, guessed: the accuracy predictor and its transfer.
+//! # How accurate will it be?
+//!
+//! [`Pairs`] of candidates and measured accuracies are fitted into a [`Predictor`] ([`Predictor::fit`]); a
+//! full-precision predictor is transferred to mixed precision with few pairs ([`Predictor::fit_from`]); a
+//! [`RankingReport`] says how well it orders candidates it has not seen.
+
+mod ensemble;
+mod error;
+mod interval;
+mod metrics;
+mod mlp;
+mod pairs;
+mod predictor;
+mod store;
+mod transfer;
+
+pub use ensemble::Prediction;
+pub use error::PredictorError;
+pub use interval::{Interval, bootstrap};
+pub use metrics::{
+    RankingReport, SpreadCalibration, kendall_tau, mean_absolute_error, pairwise_accuracy, spearman,
+};
+pub use mlp::HeadPlacement;
+pub use mlp::train::MlpSettings;
+pub use pairs::{FEWEST_PAIRS, Pairs};
+pub use predictor::{FitSettings, Precision, Predictor};
+pub use store::FORMAT_VERSION;
+pub use transfer::{Freeze, TransferSettings};
