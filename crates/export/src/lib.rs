@@ -15,13 +15,17 @@ pub mod executor;
 pub mod fold;
 pub mod graph;
 mod lower;
+pub mod onnx;
 pub mod requantize;
+pub mod runtime;
 #[cfg(test)]
 mod samples;
 mod trained;
+pub mod verify;
 
 pub use error::{ExportError, Result};
 pub use executor::{Executor, Outputs};
 pub use graph::QuantizedNetwork;
 pub use requantize::Style;
 pub use trained::{NamedArray, TrainedModel};
+pub use verify::{LabelledImages, Verification, VerifyOptions, verify_onnx};

@@ -3,8 +3,9 @@
 //! Two published styles; both end in the tensor's own clamp.
 //!
 //! - [`Style::FloatTiesToEven`]: `round_ties_even(float32(sum) × float32 factor)`, as ONNX Runtime's CPU kernels
-//!   (and XNNPACK) do. Loads of a signed stream divide by the new scale, as `QuantizeLinear` does; additions are one
-//!   fused multiply-add on the rounded product of the right operand, as its AVX2 kernel does.
+//!   (and XNNPACK) do. Loads of a signed stream divide by the new scale, as `QuantizeLinear` does. Additions follow
+//!   its AVX2 kernel: signed tensors are bytes around 128, two fused multiply-adds start from what the zero points
+//!   contribute; its kernels for other CPUs round some exact ties differently.
 //! - [`Style::FixedPoint`]: integers only. gemmlowp's doubling high multiply by a 31-bit factor, rounded, then a
 //!   rounding right shift (Jacob et al., "Quantization and training of neural networks for efficient
 //!   integer-arithmetic-only inference", CVPR 2018, section 2.2); this is what microcontrollers and the TFLite
@@ -13,6 +14,7 @@
 //! The styles differ by at most one step.
 
 use crate::graph::Quantizer;
+use crate::onnx::SIGNED_OFFSET;
 
 /// Headroom of a fixed-point addition.
 const ADD_SHIFT: u32 = 20;
@@ -133,12 +135,19 @@ pub fn requantize(style: Style, value: i32, from: &Quantizer, to: &Quantizer) ->
 pub fn add(style: Style, left: (i32, &Quantizer), right: (i32, &Quantizer), to: &Quantizer) -> i32 {
     let sum = match style {
         Style::FloatTiesToEven => {
-            let right_part = right.0 as f32 * (right.1.scale / to.scale);
-            (left.0 as f32).mul_add(left.1.scale / to.scale, right_part).round_ties_even() as i32
+            add_float((left.0, left.1.scale / to.scale), (right.0, right.1.scale / to.scale))
         }
         Style::FixedPoint => add_fixed((left.0, left.1.scale), (right.0, right.1.scale), to.scale),
     };
     sum.clamp(to.low, to.high)
+}
+
+fn add_float((left, left_ratio): (i32, f32), (right, right_ratio): (i32, f32)) -> i32 {
+    let zero = SIGNED_OFFSET as f32;
+    let byte = |value: i32| (value + SIGNED_OFFSET) as f32;
+    let fixed = zero - (left_ratio * zero + right_ratio * zero);
+    let sum = byte(left).mul_add(left_ratio, byte(right).mul_add(right_ratio, fixed));
+    sum.round_ties_even() as i32 - SIGNED_OFFSET
 }
 
 fn add_fixed(left: (i32, f32), right: (i32, f32), to: f32) -> i32 {

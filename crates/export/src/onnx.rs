@@ -1,0 +1,300 @@
+//! # ONNX writer, *fast* profile
+//!
+//! Every width in an 8-bit container, as quantize–dequantize (QDQ) pairs that ONNX Runtime fuses into integer kernels.
+//! A tensor narrower than its container is `QuantizeLinear` → integer `Clip` → `DequantizeLinear`: the clip stays an
+//! integer node and is exact, where a float clip in front would break the fusion. It is also what keeps the runtime
+//! from merging the two quantizers of a signed stream into one.
+//!
+//! Signed tensors are stored as uint8 around 128, not as int8: ONNX Runtime fuses a convolution only if its input and
+//! output have one type, and the other side is a ReLU6 output.
+//!
+//! - Input `pixels`: uint8 `[N, C, H, W]` as they come from a file; normalisation is the first `DequantizeLinear`.
+//! - Output `logits`: float `[N, classes]`, the classifier's int32 sums times their steps.
+//! - Convolution nodes carry the layers' names; what belongs to a layer starts with its name and a slash.
+//! - Opset 13, IR 8: per-channel scales and integer `Clip`, nothing newer, so old runtimes load it.
+
+use prost::Message;
+
+use crate::error::{ExportError, Result};
+use crate::graph::{Classifier, Convolution, Operation, QuantizedNetwork, Quantizer, TensorId, Weights};
+use sartor_space::LayerKind;
+
+mod graph;
+pub mod message;
+
+use graph::{GraphBuilder, fixed, integer, integers, value};
+use message::{DataType, Entry, Extent, Model, OperatorSet};
+
+/// Version of the operator set.
+const OPSET: i64 = 13;
+/// Version of the file format.
+const IR_VERSION: i64 = 8;
+/// What stands for 0 in the container of a signed tensor.
+pub(crate) const SIGNED_OFFSET: i32 = 128;
+/// Name of the input.
+pub const INPUT: &str = "pixels";
+/// Name of the output.
+pub const OUTPUT: &str = "logits";
+
+/// Number of images in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Batch {
+    /// Any number: the extent is called `N`.
+    #[default]
+    Symbolic,
+    /// Always this many.
+    Fixed(usize),
+}
+
+/// The bytes of a `.onnx` file; `metadata` is stored as key–value pairs. Equal networks give equal bytes.
+pub fn to_bytes(network: &QuantizedNetwork, batch: Batch, metadata: &[(&str, &str)]) -> Vec<u8> {
+    let mut writer = Writer { network, builder: GraphBuilder::default() };
+    writer.values(batch);
+    network.operations.iter().for_each(|operation| writer.operation(operation));
+    writer.classifier(&network.classifier);
+    model(writer.builder, metadata).encode_to_vec()
+}
+
+/// Reads the messages of a `.onnx` file; anything malformed is an error.
+pub fn parse(path: &std::path::Path) -> Result<Model> {
+    let file = |source| ExportError::File { action: "read", path: path.to_path_buf(), source };
+    let bytes = std::fs::read(path).map_err(file)?;
+    Model::decode(&bytes[..])
+        .map_err(|error| ExportError::NotOnnx { path: path.to_path_buf(), reason: error.to_string() })
+}
+
+fn model(builder: GraphBuilder, metadata: &[(&str, &str)]) -> Model {
+    let entry =
+        |(key, value): &(&str, &str)| Entry { key: Some(key.to_string()), value: Some(value.to_string()) };
+    Model {
+        ir_version: Some(IR_VERSION),
+        producer_name: Some("sartor".into()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+        doc_string: None,
+        graph: Some(builder.graph),
+        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
+        metadata: metadata.iter().map(entry).collect(),
+    }
+}
+
+struct Writer<'a> {
+    network: &'a QuantizedNetwork,
+    builder: GraphBuilder,
+}
+
+impl Writer<'_> {
+    fn values(&mut self, batch: Batch) {
+        let batch = match batch {
+            Batch::Symbolic => Extent::Symbol("N".into()),
+            Batch::Fixed(images) => fixed(images),
+        };
+        let image = self.network.image();
+        let shape = vec![batch.clone(), fixed(image.channels), fixed(image.size), fixed(image.size)];
+        let logits = vec![batch, fixed(self.network.classes())];
+        let graph = &mut self.builder.graph;
+        graph.name = Some("network".into());
+        graph.input.push(value(INPUT, DataType::Uint8, shape));
+        graph.output.push(value(OUTPUT, DataType::Float, logits));
+    }
+
+    fn operation(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Convolution(convolution) => self.convolution(convolution),
+            Operation::Requantize { name, input, output } => {
+                let real = self.load(&format!("{name}/stream"), *input);
+                self.store(&real, *output);
+            }
+            Operation::Add { name, left, right, output } => self.add(name, (*left, *right), *output),
+            Operation::Pool { name, input, output } => self.pool(name, *input, *output),
+        }
+    }
+
+    fn convolution(&mut self, layer: &Convolution) {
+        let name = &layer.name;
+        let input = self.load(&format!("{name}/input"), layer.input);
+        let (dims, weights) = convolution_weights(layer);
+        let weight = self.weight(name, &layer.weights, &dims, weights, 0);
+        let bias = self.bias(name, &layer.weights, layer.input);
+        let group = if layer.kind == LayerKind::Depthwise { layer.weights.scales.len() } else { 1 };
+        let attributes = vec![
+            integers("kernel_shape", &[layer.kernel; 2]),
+            integers("strides", &[layer.stride; 2]),
+            integers("pads", &[layer.padding; 4]),
+            integer("group", group as i64),
+        ];
+        let sums = self.builder.node(name, "Conv", &[&input, &weight, &bias], attributes);
+        self.store(&sums, layer.output);
+    }
+
+    fn add(&mut self, name: &str, (left, right): (TensorId, TensorId), output: TensorId) {
+        let left = self.load(&format!("{name}/own"), left);
+        let right = self.load(&format!("{name}/residual"), right);
+        let sum = self.builder.node(&format!("{name}/add"), "Add", &[&left, &right], vec![]);
+        self.store(&sum, output);
+    }
+
+    fn pool(&mut self, name: &str, input: TensorId, output: TensorId) {
+        let real = self.load(&format!("{name}/input"), input);
+        let mean = self.builder.node(name, "GlobalAveragePool", &[&real], vec![]);
+        self.store(&mean, output);
+    }
+
+    fn classifier(&mut self, layer: &Classifier) {
+        let pooled = stored(&self.network.tensors[layer.input].name);
+        let name = &layer.name;
+        let flat =
+            self.builder.node(&format!("{name}/flatten"), "Flatten", &[&pooled], vec![integer("axis", 1)]);
+        let features = self.network.tensors[layer.input].channels;
+        let input =
+            self.dequantize(&format!("{name}/input"), &flat, &self.network.tensors[layer.input].quantizer);
+        let values = layer.weights.values.iter().map(|&value| value as u8).collect();
+        let weight = self.weight(name, &layer.weights, &[features, self.network.classes()], values, 1);
+        let bias = self.bias(name, &layer.weights, layer.input);
+        self.builder.node(OUTPUT, "Gemm", &[&input, &weight, &bias], vec![]);
+        if let Some(node) = self.builder.graph.node.last_mut() {
+            node.name = Some(name.clone());
+        }
+    }
+
+    /// Float weights out of integers, a scale per index of `axis`.
+    fn weight(&mut self, name: &str, weights: &Weights, dims: &[usize], raw: Vec<u8>, axis: i64) -> String {
+        let channels = [weights.scales.len()];
+        let integers = self.builder.constant(format!("{name}/weight"), DataType::Int8, dims, raw);
+        let scale = self.builder.floats(format!("{name}/weight/scale"), &channels, &weights.scales);
+        let zeros = vec![0; channels[0]];
+        let zero = self.builder.constant(format!("{name}/weight/zero"), DataType::Int8, &channels, zeros);
+        let inputs = [&integers[..], &scale, &zero];
+        self.builder.node(
+            &format!("{name}/weight/real"),
+            "DequantizeLinear",
+            &inputs,
+            vec![integer("axis", axis)],
+        )
+    }
+
+    /// Float bias out of int32, in steps of input scale × weight scale.
+    fn bias(&mut self, name: &str, weights: &Weights, input: TensorId) -> String {
+        let channels = [weights.scales.len()];
+        let input = self.network.tensors[input].quantizer.scale;
+        let steps: Vec<f32> = weights.scales.iter().map(|scale| input * scale).collect();
+        let integers = self.builder.int32s(format!("{name}/bias"), &channels, &weights.bias);
+        let scale = self.builder.floats(format!("{name}/bias/scale"), &channels, &steps);
+        let zero = self.builder.int32s(format!("{name}/bias/zero"), &channels, &vec![0; channels[0]]);
+        let inputs = [&integers[..], &scale, &zero];
+        self.builder.node(&format!("{name}/bias/real"), "DequantizeLinear", &inputs, vec![integer("axis", 0)])
+    }
+
+    /// Real values of a stored tensor, for one reader.
+    fn load(&mut self, name: &str, tensor: TensorId) -> String {
+        let tensor = &self.network.tensors[tensor];
+        let source =
+            if tensor.name == self.network.image().name { INPUT.into() } else { stored(&tensor.name) };
+        self.dequantize(name, &source, &tensor.quantizer)
+    }
+
+    fn dequantize(&mut self, name: &str, source: &str, quantizer: &Quantizer) -> String {
+        let (scale, zero) = self.parameters(name, quantizer);
+        self.builder.node(name, "DequantizeLinear", &[source, &scale, &zero], vec![])
+    }
+
+    /// Quantizes real values into a tensor's container and clips them to its range.
+    fn store(&mut self, real: &str, tensor: TensorId) {
+        let tensor = &self.network.tensors[tensor];
+        let (name, quantizer) = (stored(&tensor.name), tensor.quantizer);
+        let wide = if quantizer.fills_container() { name.clone() } else { format!("{name}/wide") };
+        let (scale, zero) = self.parameters(&wide, &quantizer);
+        self.builder.node(&wide, "QuantizeLinear", &[real, &scale, &zero], vec![]);
+        if quantizer.fills_container() {
+            return;
+        }
+        let low = self.byte(format!("{name}/low"), stored_byte(&quantizer, quantizer.low));
+        let high = self.byte(format!("{name}/high"), stored_byte(&quantizer, quantizer.high));
+        self.builder.node(&name, "Clip", &[&wide, &low, &high], vec![]);
+    }
+
+    fn parameters(&mut self, name: &str, quantizer: &Quantizer) -> (String, String) {
+        let scale = self.builder.floats(format!("{name}/scale"), &[], &[quantizer.scale]);
+        let zero = stored_byte(quantizer, quantizer.zero_point);
+        (scale, self.byte(format!("{name}/zero"), zero))
+    }
+
+    fn byte(&mut self, name: String, value: u8) -> String {
+        self.builder.constant(name, DataType::Uint8, &[], vec![value])
+    }
+}
+
+/// Name of a tensor's integers in the graph.
+fn stored(tensor: &str) -> String {
+    format!("{tensor}/integers")
+}
+
+/// An integer of a tensor as its container holds it.
+fn stored_byte(quantizer: &Quantizer, integer: i32) -> u8 {
+    let offset = if quantizer.signed { SIGNED_OFFSET } else { 0 };
+    (integer + offset) as u8
+}
+
+/// `[out, in, k, k]` of `[k·k·in, out]`; depthwise `[channels, 1, k, k]` of `[k·k, channels]`.
+fn convolution_weights(layer: &Convolution) -> ([usize; 4], Vec<u8>) {
+    let (taps, out) = (layer.kernel * layer.kernel, layer.weights.scales.len());
+    let inputs = layer.weights.values.len() / (taps * out);
+    let at = |o: usize, i: usize, tap: usize| layer.weights.values[(tap * inputs + i) * out + o] as u8;
+    let row = |o: usize| (0..inputs).flat_map(move |i| (0..taps).map(move |tap| (o, i, tap)));
+    let values = (0..out).flat_map(row).map(|(o, i, tap)| at(o, i, tap)).collect();
+    ([out, inputs, layer.kernel, layer.kernel], values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    fn network(seed: u64) -> QuantizedNetwork {
+        let workload = samples::workload(seed);
+        QuantizedNetwork::build(&samples::model(&workload, seed), &workload).unwrap()
+    }
+
+    #[test]
+    fn weights_are_transposed_to_output_channels_first() {
+        let layer = network(0).convolutions().next().unwrap().clone();
+        let (dims, values) = convolution_weights(&layer);
+        assert_eq!(dims, [8, 3, 3, 3]);
+        let (o, i, tap) = (5, 2, 7);
+        assert_eq!(values[(o * 3 + i) * 9 + tap] as i8, layer.weights.values[(tap * 3 + i) * 8 + o]);
+    }
+
+    #[test]
+    fn every_value_is_made_before_it_is_read_and_every_name_is_unique() {
+        let model =
+            Model::decode(&to_bytes(&network(1), Batch::Symbolic, &[("candidate", "x")])[..]).unwrap();
+        let graph = model.graph.unwrap();
+        let mut known: std::collections::BTreeSet<String> = [INPUT.to_string()].into();
+        for constant in &graph.initializer {
+            assert!(known.insert(constant.name.clone().unwrap()), "{:?} twice", constant.name);
+        }
+        for node in &graph.node {
+            node.input
+                .iter()
+                .for_each(|input| assert!(known.contains(input), "{:?} reads {input}", node.name));
+            node.output.iter().for_each(|output| assert!(known.insert(output.clone()), "{output} twice"));
+        }
+        assert!(known.contains(OUTPUT));
+        assert_eq!(model.metadata[0].key.as_deref(), Some("candidate"));
+    }
+
+    #[test]
+    fn layers_keep_their_names() {
+        let network = network(2);
+        let model = Model::decode(&to_bytes(&network, Batch::Fixed(1), &[])[..]).unwrap();
+        let nodes = model.graph.unwrap().node;
+        for layer in network.convolutions() {
+            let node = nodes.iter().find(|node| node.name.as_ref() == Some(&layer.name)).unwrap();
+            assert_eq!(node.op_type.as_deref(), Some("Conv"));
+        }
+    }
+
+    #[test]
+    fn equal_networks_give_equal_bytes() {
+        assert_eq!(to_bytes(&network(4), Batch::Symbolic, &[]), to_bytes(&network(4), Batch::Symbolic, &[]));
+    }
+}
