@@ -5,6 +5,7 @@ use sartor_space::SpaceError;
 use thiserror::Error;
 
 
+use crate::calibration::CalibrationError;
 use crate::data::DataError;
 
 /// Every failure of this crate.
@@ -124,6 +125,9 @@ pub enum SupernetError {
     /// The data set refused.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A threshold or range cannot be found.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
 
 }
 
@@ -149,6 +153,7 @@ impl SupernetError {
             Self::Engine(error) => return error.hint(),
             Self::Space(error) => return error.hint(),
             Self::Data(error) => return error.hint(),
+            Self::Calibration(error) => return error.hint(),
         };
         Some(text.to_string())
     }

@@ -67,11 +67,44 @@ fn multiply(mixing: &[f32], taps: &[f32], channels: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instantiate::network;
+    use crate::parameters::initialise;
+    use crate::random::{Purpose, normal, stream};
+    use sartor_engine::Executor;
+    use sartor_space::Candidate;
 
     #[test]
     fn crop_takes_the_centre() {
         let taps: Vec<f32> = (0..25).map(|tap| tap as f32).collect();
         assert_eq!(crop(&taps, 5, 3, 1), [6.0, 7.0, 8.0, 11.0, 12.0, 13.0, 16.0, 17.0, 18.0]);
+    }
+
+    /// The view transforms kernels in the engine, the copy here: sums run in another order.
+    const FUNCTION_TOLERANCE: f32 = 1e-3;
+
+    #[test]
+    fn a_copy_computes_what_the_view_computes() {
+        let space = crate::fixtures::space();
+        let layout = Layout::elastic(&space);
+        let mut values = initialise(&layout, 2);
+        let mut rng = stream(1, Purpose::Images, [0; 3]);
+        values.iter_mut().for_each(|value| *value += 0.05 * normal(&mut rng));
+        for round in 0..10 {
+            let subnet = space.random_subnet(&mut stream(round, Purpose::Subnet, [0; 3]));
+            let workload = space.lower(&Candidate { subnet, policy: None });
+            let fixed = Layout::fixed(&workload);
+            let copy = extract(&layout, &values, &workload, &fixed).unwrap();
+            let view = logits(&layout, &workload, &values);
+            let copied = logits(&fixed, &workload, &copy);
+            let most = view.iter().zip(&copied).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(most < FUNCTION_TOLERANCE, "round {round}: {most}");
+        }
+    }
+
+    fn logits(layout: &Layout, workload: &Workload, values: &[f32]) -> Vec<f32> {
+        let network = network(layout, workload).unwrap();
+        let images: Vec<f32> = (0..4 * network.image_length()).map(|i| (i as f32 * 0.7).sin()).collect();
+        Executor::new().forward_train(&network, values, &images, 4).unwrap().to_vec()
     }
 
     #[test]

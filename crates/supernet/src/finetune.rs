@@ -14,12 +14,13 @@ use sartor_engine::optimizer::Sgd;
 use sartor_space::{Candidate, SearchSpace};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::{ActivationMethod, WeightMethod};
 use crate::data::{Augmentation, Dataset, epoch_order};
 use crate::error::{Result, SupernetError};
 use crate::evaluation::Accuracy;
 use crate::objective::{Objective, Outcome, Scratch};
 use crate::progress::{Observer, StepReport, check_loss};
-use crate::quantized::Model;
+use crate::quantized::{Calibration, Model};
 use crate::random::{Purpose, stream};
 use crate::schedule::{fraction, learning_rate, not_negative, positive};
 use crate::supernet::Supernet;
@@ -28,6 +29,8 @@ use crate::workbench::{Part, Workbench};
 
 mod checkpoint;
 mod model_file;
+#[cfg(test)]
+mod tests;
 
 pub use model_file::FinetunedModel;
 
@@ -65,6 +68,10 @@ pub struct FinetuneSettings {
     pub recalibration_images: usize,
     /// One weight threshold per output channel rather than per layer.
     pub per_channel: bool,
+    /// Name of the weight threshold's method, see [`WEIGHT_METHODS`](crate::calibration::WEIGHT_METHODS).
+    pub weight_threshold: String,
+    /// Name of the starting range's method, see [`ACTIVATION_METHODS`](crate::calibration::ACTIVATION_METHODS).
+    pub activation_range: String,
 }
 
 impl Default for FinetuneSettings {
@@ -83,6 +90,8 @@ impl Default for FinetuneSettings {
             calibration_images: 250,
             recalibration_images: 2000,
             per_channel: true,
+            weight_threshold: "kl".into(),
+            activation_range: "min-max".into(),
         }
     }
 }
@@ -97,7 +106,21 @@ impl FinetuneSettings {
         fraction("label_smoothing", self.label_smoothing)?;
         not_negative("weight_decay", self.weight_decay)?;
         not_negative("learning_rate", self.learning_rate)?;
-        not_negative("distillation", self.distillation)
+        not_negative("distillation", self.distillation)?;
+        self.calibration().map(drop)
+    }
+
+    /// How thresholds and ranges are found.
+    ///
+    /// # Errors
+    /// A method that there is not.
+    pub fn calibration(&self) -> Result<Calibration> {
+        Ok(Calibration {
+            images: self.calibration_images,
+            weights: WeightMethod::named(&self.weight_threshold)?,
+            activations: ActivationMethod::named(&self.activation_range)?,
+            per_channel: self.per_channel,
+        })
     }
 
     /// Steps on a training split of this many images.
@@ -227,7 +250,7 @@ impl Tuning {
         seed: u64,
         workbench: &mut Workbench<'_>,
     ) -> Result<Self> {
-        model.calibrate(workbench, settings.calibration_images, settings.per_channel)?;
+        model.calibrate(workbench, &settings.calibration()?)?;
         let (length, images) = (model.parameters.len(), workbench.dataset.train.len());
         let mut decay_mask = model.layout.decay_mask();
         decay_mask.resize(length, false);

@@ -7,7 +7,8 @@ mod data_error;
 pub mod error;
 pub mod evaluation;
 mod extract;
-mod interim;
+#[cfg(test)]
+mod fixtures;
 pub mod finetune;
 pub mod instantiate;
 mod objective;

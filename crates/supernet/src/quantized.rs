@@ -6,8 +6,8 @@
 //! v starts from a histogram over training images and is learned afterwards.
 //!
 //! Differences from the paper: thresholds may be per output channel (an integer runtime folds batch norm into the
-//! channel's scale, so this costs nothing), and ranges below 8 bits start at the value of least squared error
-//! rather than at `min(6, max)`, which at 2 bits would leave the levels 0, 2, 4 and 6.
+//! channel's scale, so this costs nothing), and the starting range may be another than the release's `min(6, max)`,
+//! which at 2 bits would leave the levels 0, 2, 4 and 6.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sartor_engine::{Network, NormStatistics, Tap};
 use sartor_space::{Candidate, Layer, SearchSpace, Workload};
 
-use crate::interim::{ActivationHistogram, ActivationMethod, WeightMethod, weight_thresholds};
+use crate::calibration::{ActivationHistogram, ActivationMethod, WeightMethod, weight_thresholds};
 use crate::error::Result;
 use crate::extract::extract;
 use crate::instantiate::{self, RangeSlot, Thresholds, is_quantized, quantized_network, range_slots};
@@ -23,8 +23,18 @@ use crate::parameters::Layout;
 use crate::supernet::Supernet;
 use crate::workbench::Workbench;
 
-/// Weights below this width get their threshold by KL divergence (the release's rule).
-const KL_BELOW_BITS: u8 = 5;
+/// How thresholds and ranges are found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// Training images that ranges are observed on.
+    pub images: usize,
+    /// For weight thresholds.
+    pub weights: WeightMethod,
+    /// For activation ranges.
+    pub activations: ActivationMethod,
+    /// One weight threshold per output channel rather than per layer.
+    pub per_channel: bool,
+}
 
 /// A candidate's network in a buffer of its own: its effective weights, then its activation ranges.
 #[derive(Debug, Clone)]
@@ -61,32 +71,27 @@ impl Model {
     }
 
     /// Finds thresholds and ranges, and puts the quantizers in; does nothing at full precision.
-    pub(crate) fn calibrate(
-        &mut self,
-        workbench: &mut Workbench<'_>,
-        images: usize,
-        per_channel: bool,
-    ) -> Result<()> {
+    pub(crate) fn calibrate(&mut self, workbench: &mut Workbench<'_>, how: &Calibration) -> Result<()> {
         if !is_quantized(&self.workload) {
             return Ok(());
         }
-        let statistics = workbench.recalibrate(&self.network, &self.parameters, images)?;
-        let ranges = observe_ranges(self, &statistics, workbench, images)?;
-        self.thresholds = self.weight_thresholds(per_channel)?;
+        let statistics = workbench.recalibrate(&self.network, &self.parameters, how.images)?;
+        let ranges = observe_ranges(self, &statistics, workbench, how)?;
+        self.thresholds = self.weight_thresholds(how)?;
         self.network = quantized_network(&self.layout, &self.workload, &self.thresholds)?;
         self.parameters.extend(ranges);
         Ok(())
     }
 
-    fn weight_thresholds(&self, per_channel: bool) -> Result<Thresholds> {
-        self.workload.layers.iter().map(|layer| self.layer_thresholds(layer, per_channel)).collect()
+    fn weight_thresholds(&self, how: &Calibration) -> Result<Thresholds> {
+        self.workload.layers.iter().map(|layer| self.layer_thresholds(layer, how)).collect()
     }
 
-    fn layer_thresholds(&self, layer: &Layer, per_channel: bool) -> Result<Arc<[f32]>> {
+    fn layer_thresholds(&self, layer: &Layer, how: &Calibration) -> Result<Arc<[f32]>> {
         let slot = self.layout.slot(&layer.name)?;
         let weights = &self.parameters[slot.weight.offset..][..slot.rows * slot.columns];
-        let method = if layer.weight_bits < KL_BELOW_BITS { WeightMethod::Kl } else { WeightMethod::MaxAbs };
-        Ok(weight_thresholds(weights, slot.columns, layer.weight_bits, method, per_channel)?.into())
+        let (columns, bits) = (slot.columns, layer.weight_bits);
+        Ok(weight_thresholds(weights, columns, bits, how.weights, how.per_channel)?.into())
     }
 }
 
@@ -95,12 +100,12 @@ fn observe_ranges(
     model: &Model,
     statistics: &[NormStatistics],
     workbench: &mut Workbench<'_>,
-    images: usize,
+    how: &Calibration,
 ) -> Result<Vec<f32>> {
     let slots = range_slots(&model.workload);
     let mut histograms: BTreeMap<Tap, ActivationHistogram> =
         slots.iter().map(|slot| (slot.tap, ActivationHistogram::new(slot.signed))).collect();
-    workbench.each_calibration_batch(images, |executor, pixels, count| {
+    workbench.each_calibration_batch(how.images, |executor, pixels, count| {
         executor.observe(&model.network, &model.parameters, statistics, pixels, count, &mut |tap, values| {
             if let Some(histogram) = histograms.get_mut(&tap) {
                 histogram.observe(values);
@@ -108,9 +113,5 @@ fn observe_ranges(
         })?;
         Ok(())
     })?;
-    Ok(slots.iter().map(|slot| histograms[&slot.tap].range(slot.bits, method(slot))).collect())
-}
-
-fn method(slot: &RangeSlot) -> ActivationMethod {
-    if slot.bits < 8 { ActivationMethod::Mse } else { ActivationMethod::MaxAbs }
+    Ok(slots.iter().map(|slot| histograms[&slot.tap].range(slot.bits, how.activations)).collect())
 }

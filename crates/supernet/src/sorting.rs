@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn sorting_keeps_the_function_of_every_open_subnet() {
-        let space = SearchSpace::preset("quickstart").unwrap();
+        let space = crate::fixtures::space();
         let layout = Layout::elastic(&space);
         let mut narrower = space.largest();
         for (index, block) in narrower.blocks.iter_mut().enumerate() {

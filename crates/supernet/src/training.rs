@@ -27,6 +27,8 @@ use crate::teacher::Teacher;
 use crate::workbench::{Part, Workbench};
 
 mod checkpoint;
+#[cfg(test)]
+mod tests;
 
 /// Where training stands: the next step to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
