@@ -117,7 +117,7 @@ fn least_squared_error_has_the_least_squared_error() {
 #[test]
 fn kl_is_close_to_the_best_for_bell_shaped_weights() {
     let (_, weights, out) = matrices().swap_remove(0);
-    for (bits, bound) in [(2, 1.5), (3, 1.5), (4, 1.5)] {
+    for (bits, bound) in [(2, 1.3), (3, 1.3), (4, 1.3)] {
         let distortion = |method| {
             let thresholds = weight_thresholds(&weights, out, bits, method, false).unwrap();
             weight_distortion(&weights, out, bits, &thresholds).unwrap()

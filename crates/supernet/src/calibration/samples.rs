@@ -27,21 +27,6 @@ impl Samples {
     pub(super) fn largest(&self) -> f32 {
         self.values.last().copied().unwrap_or(0.0)
     }
-
-    /// Gathers the magnitudes in `bins` equal bins from 0 to the largest, each at its middle; the last one stays at
-    /// the largest magnitude. Empty bins are left out.
-    pub(super) fn binned(&self, bins: usize) -> Samples {
-        let largest = self.largest();
-        let mut counts = vec![0; bins];
-        for (value, count) in self.values.iter().zip(&self.counts) {
-            counts[((value / largest * bins as f32) as usize).min(bins - 1)] += count;
-        }
-        let middle = |bin: usize| (bin as f32 + 0.5) / bins as f32 * largest;
-        let full: Vec<usize> = (0..bins).filter(|&bin| counts[bin] > 0).collect();
-        let mut values: Vec<f32> = full.iter().map(|&bin| middle(bin)).collect();
-        values.last_mut().into_iter().for_each(|last| *last = largest);
-        Samples { values, counts: full.iter().map(|&bin| counts[bin]).collect(), zeros: self.zeros }
-    }
 }
 
 /// Running totals of a function of the samples: entry i is the sum over the samples before i.
@@ -83,13 +68,6 @@ mod tests {
         let samples = Samples::of([-3.0, 0.0, 1.0, -0.0, 2.0].into_iter());
         assert_eq!((samples.values.clone(), samples.zeros, samples.largest()), (vec![1.0, 2.0, 3.0], 2, 3.0));
         assert_eq!(running(&samples, |value, count| value * count), [0.0, 1.0, 3.0, 6.0]);
-    }
-
-    #[test]
-    fn bins_keep_all_counts_and_the_largest() {
-        let binned = Samples::of((1..=100).map(|i| i as f32)).binned(10);
-        assert_eq!(binned.counts.iter().sum::<u64>(), 100);
-        assert_eq!((binned.values.len(), binned.values[0], binned.largest()), (10, 5.0, 100.0));
     }
 
     #[test]
