@@ -1,1 +1,43 @@
-//! What a network costs: accelerator specifications, cost models and cost tables.
+//! # What does it cost?
+//!
+//! An [`Accelerator`] is a chip read from TOML; a [`CostModel`](models::CostModel) prices a layer on it; a
+//! [`CostTable`] holds the prices of every layer a space can reach, with their provenance; a [`CandidatePricer`]
+//! turns the table into dense arrays and prices a candidate in a few hundred nanoseconds.
+//!
+//! ```
+//! use sartor_hardware::{Accelerator, CandidatePricer, CostTable};
+//! use sartor_space::{SearchSpace, networks};
+//!
+//! let chip = Accelerator::preset("bitfusion-apq")?;
+//! let network = networks::fixed("mobilenet-v2", 8, 8).expect("a fixed network");
+//! let costs = chip.price(&network)?;
+//! assert_eq!(format!("{:.4}, {:.4}", costs.latency_ms, costs.energy_mj), "9.0986 ms, 12.4558 mJ");
+//!
+//! let space = SearchSpace::preset("quickstart").expect("a preset");
+//! let table = CostTable::for_space(&chip, &space)?;
+//! let pricer = CandidatePricer::new(&space, &table)?;
+//! # Ok::<(), sartor_hardware::HardwareError>(())
+//! ```
+//!
+//! Pure functions: no files, no clock, no search. The formulas are in `docs/cost-model.md`, the way to one's own
+//! chip in `docs/adding-hardware.md`.
+
+mod accelerator;
+mod cost;
+mod error;
+pub mod models;
+mod pricer;
+mod reachable;
+mod table;
+pub mod units;
+
+pub use accelerator::{Accelerator, Section};
+pub use cost::{BufferTraffic, Costs, DramTraffic, EnergyParts, LayerCost, Limit};
+pub use error::HardwareError;
+pub use models::{CostModel, MODELS};
+pub use pricer::{CandidatePricer, Metric};
+pub use reachable::reachable_layers;
+pub use table::{
+    Accounting, CostTable, LayerKey, Provenance, Row, import_dictionary, import_per_layer, layers_csv,
+    profile_layers_csv,
+};

@@ -1,0 +1,5 @@
+//! x
+/// x
+pub struct CandidatePricer;
+/// x
+pub struct Metric;
