@@ -1,7 +1,20 @@
 //! One file per subcommand.
 
 mod completions;
+mod cost;
+mod export;
+mod finetune;
+mod fit;
+mod pairs_file;
+mod profile;
+mod report;
+mod run;
+mod sample;
+mod search;
 mod space;
+mod train;
+mod transfer;
+mod verify;
 
 use anyhow::Result;
 
@@ -14,8 +27,31 @@ use crate::cli::{Cli, Command};
 pub fn run(cli: Cli) -> Result<()> {
     let Cli { command, global } = cli;
     match command {
+        Command::Run(arguments) => run::run(&arguments, &global),
+        Command::Train(target) => train::run(&target, &global),
+        Command::Sample(arguments) => sample::run(&arguments, &global),
+        Command::Fit(arguments) => fit::run(&arguments, &global),
+        Command::Transfer(arguments) => transfer::run(&arguments, &global),
+        Command::Profile(arguments) => profile::run(&arguments, &global),
+        Command::Search(arguments) => search::run(&arguments, &global),
+        Command::Finetune(target) => finetune::run(&target, &global),
+        Command::Export(target) => export::run(&target, &global),
+        Command::Verify(target) => verify::run(&target, &global),
+        Command::Report(target) => report::run(&target, &global),
+        Command::Cost(arguments) => cost::run(&arguments, &global),
         Command::Space(arguments) => space::run(&arguments, &global),
         Command::Completions { shell } => completions::run(shell),
-        _ => Ok(()),
     }
+}
+
+/// Prints a JSON artefact of the run folder as the last line of stdout, if `--json` was given.
+///
+/// # Errors
+/// When it cannot be read, or stdout is closed.
+fn print_artefact(session: &crate::session::Session, json: bool, name: &str) -> Result<()> {
+    if !json {
+        return Ok(());
+    }
+    let value: serde_json::Value = session.folder.read_json(name)?;
+    Ok(crate::talk::data_line(&value.to_string())?)
 }

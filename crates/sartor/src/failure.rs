@@ -72,6 +72,12 @@ fn explain(cause: &(dyn std::error::Error + 'static)) -> Option<(Option<String>,
     }
     explain!(cause,
         sartor_space::SpaceError => |_| Exit::BadInput,
+        sartor_supernet::SupernetError => |_| Exit::BadInput,
+        sartor_supernet::data::DataError => |_| Exit::BadInput,
+        sartor_predictor::PredictorError => |_| Exit::BadInput,
+        sartor_hardware::HardwareError => |_| Exit::BadInput,
+        sartor_export::ExportError => |_| Exit::Failed,
+        sartor_search::SearchError => |error| if error.is_infeasible() { Exit::Infeasible } else { Exit::BadInput },
     )
 }
 

@@ -4,10 +4,17 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod pipeline;
 mod progress;
+mod records;
+mod report;
 mod run_folder;
+mod session;
+mod stages;
 mod statistics;
+mod summary;
 mod talk;
+mod warnings;
 
 use std::process::ExitCode;
 

@@ -72,6 +72,24 @@ impl RunFolder {
         artefact::write(&self.path(name), bytes)
     }
 
+    /// Reads a JSON artefact.
+    ///
+    /// # Errors
+    /// When it is missing or cannot be understood.
+    pub fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.path(name);
+        let text = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("cannot understand `{}`", path.display()))
+    }
+
+    /// Writes a JSON artefact.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_json(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
+        self.write(name, &serde_json::to_vec_pretty(value).with_context(|| format!("cannot write `{name}`"))?)
+    }
+
     /// Stamp of a stage, if it was finished once.
     pub fn stamp(&self, stage: &str) -> Option<Stamp> {
         let text = std::fs::read(self.stamp_path(stage)).ok()?;
@@ -137,6 +155,11 @@ impl RunFolder {
         }
         checkpoint.begin(inputs)?;
         Ok(checkpoint)
+    }
+
+    /// Whether an interrupted process left a checkpoint made from these inputs.
+    pub fn has_checkpoint(&self, stage: &str, inputs: &Inputs) -> bool {
+        self.checkpoint_folder(stage).belongs_to(inputs)
     }
 
     /// Stages that are stamped, with their artefacts' hashes.

@@ -19,6 +19,12 @@ impl Accuracy {
     }
 }
 
+impl From<sartor_supernet::evaluation::Accuracy> for Accuracy {
+    fn from(accuracy: sartor_supernet::evaluation::Accuracy) -> Self {
+        Self { value: accuracy.value(), images: accuracy.images }
+    }
+}
+
 impl std::fmt::Display for Accuracy {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (low, high) = self.interval();
@@ -45,6 +51,17 @@ pub fn wilson(p: f64, n: usize) -> (f64, f64) {
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
+/// Mean of some numbers and half the width of its 95 % interval (normal approximation), absent below two numbers.
+pub fn mean_with_interval(values: &[f64]) -> (f64, Option<f64>) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n.max(1.0);
+    if values.len() < 2 {
+        return (mean, None);
+    }
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, Some(Z_95 * (variance / n).sqrt()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +79,13 @@ mod tests {
                 "{p} {n}: {found_low} {found_high}"
             );
         }
+    }
+
+    #[test]
+    fn mean_has_an_interval_from_two_values_on() {
+        assert_eq!(mean_with_interval(&[2.0]), (2.0, None));
+        let (mean, half) = mean_with_interval(&[1.0, 3.0]);
+        assert!((mean - 2.0).abs() < CLOSE && (half.unwrap_or(0.0) - 1.96).abs() < CLOSE);
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! What a value must be beyond its type: a flat list of rules.
 
 use super::reading::line_of_key;
-use super::sections::{Budget, Open, Sections};
+use super::sections::{Budget, Sections};
 use crate::failure::Failure;
+use sartor_search::strategies;
+use sartor_supernet::SupernetError;
 
 /// A value outside its range.
 #[derive(Debug, PartialEq)]
 pub struct Broken {
     key: String,
     got: String,
-    expected: &'static str,
+    expected: String,
 }
 
 impl Broken {
@@ -32,23 +34,25 @@ pub fn check(sections: &Sections) -> Result<(), Broken> {
     shares(sections)?;
     rates(sections)?;
     names(sections)?;
-    phases(sections)?;
+    trainings(sections)?;
     budget(&sections.search.budget)
 }
 
-fn require(holds: bool, key: &str, got: impl ToString, expected: &'static str) -> Result<(), Broken> {
-    if holds { Ok(()) } else { Err(Broken { key: key.to_owned(), got: got.to_string(), expected }) }
+fn require(holds: bool, key: &str, got: impl ToString, expected: &str) -> Result<(), Broken> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Broken { key: key.to_owned(), got: got.to_string(), expected: expected.to_owned() })
+    }
 }
 
 fn counts(sections: &Sections) -> Result<(), Broken> {
-    let Sections { data, supernet, samples, predictor, hardware, search, finetune, .. } = sections;
+    let Sections { data, samples, predictor, hardware, search, .. } = sections;
     for (key, got) in [
         ("data.validation", data.validation),
-        ("supernet.batch", supernet.batch),
-        ("supernet.recalibration_images", supernet.recalibration_images),
         ("samples.policies_per_architecture", samples.policies_per_architecture),
-        ("samples.finetune_batch", samples.finetune_batch),
-        ("samples.calibration_images", samples.calibration_images),
+        ("predictor.members", predictor.members),
+        ("predictor.hidden", predictor.hidden),
         ("predictor.epochs", predictor.epochs),
         ("predictor.batch", predictor.batch),
         ("predictor.repeats", predictor.repeats),
@@ -56,8 +60,7 @@ fn counts(sections: &Sections) -> Result<(), Broken> {
         ("search.population", search.population),
         ("search.parents", search.parents),
         ("search.measure", search.measure),
-        ("finetune.batch", finetune.batch),
-        ("finetune.calibration_images", finetune.calibration_images),
+        ("search.measure_references", search.measure_references),
     ] {
         require(got > 0, key, got, "at least 1")?;
     }
@@ -77,8 +80,6 @@ fn counts(sections: &Sections) -> Result<(), Broken> {
 
 fn shares(sections: &Sections) -> Result<(), Broken> {
     for (key, got) in [
-        ("supernet.label_smoothing", sections.supernet.label_smoothing),
-        ("supernet.momentum", sections.supernet.momentum),
         ("search.mutation_probability", sections.search.mutation_probability),
         ("search.mutation_share", sections.search.mutation_share),
     ] {
@@ -89,67 +90,42 @@ fn shares(sections: &Sections) -> Result<(), Broken> {
 }
 
 fn rates(sections: &Sections) -> Result<(), Broken> {
-    for (key, got) in [
-        ("samples.finetune_learning_rate", sections.samples.finetune_learning_rate),
-        ("predictor.learning_rate", sections.predictor.learning_rate),
-        ("finetune.learning_rate", sections.finetune.learning_rate),
-    ] {
-        require(got.is_finite() && got > 0.0, key, got, "a positive number")?;
-    }
-    for (key, got) in [
-        ("supernet.weight_decay", sections.supernet.weight_decay),
-        ("supernet.distillation", sections.supernet.distillation),
-        ("predictor.weight_decay", sections.predictor.weight_decay),
-    ] {
-        require(got.is_finite() && got >= 0.0, key, got, "zero or a positive number")?;
-    }
-    Ok(())
+    let rate = sections.predictor.learning_rate;
+    require(rate.is_finite() && rate > 0.0, "predictor.learning_rate", rate, "a positive number")?;
+    let decay = sections.predictor.weight_decay;
+    require(decay.is_finite() && decay >= 0.0, "predictor.weight_decay", decay, "zero or a positive number")
 }
 
 fn names(sections: &Sections) -> Result<(), Broken> {
     let strategy = sections.search.strategy.as_str();
     require(
-        matches!(strategy, "evolution" | "random"),
+        strategies::NAMES.contains(&strategy),
         "search.strategy",
         strategy,
-        "`evolution` or `random`",
+        &strategies::NAMES.join(", "),
     )?;
     for format in &sections.export.formats {
         require(format == "onnx", "export.formats", format, "a list of formats out of `onnx`")?;
     }
-    let hidden = &sections.predictor.hidden;
-    let widths = format!("{hidden:?}");
-    require(
-        !hidden.is_empty() && !hidden.contains(&0),
-        "predictor.hidden",
-        widths,
-        "widths of at least one layer",
-    )
+    Ok(())
 }
 
-fn phases(sections: &Sections) -> Result<(), Broken> {
-    let phases = &sections.supernet.phases;
-    let first = phases.first().map(|phase| phase.open);
-    require(
-        first == Some(Open::Largest),
-        "supernet.phases",
-        first.map_or("none".to_owned(), |open| format!("{open:?} first").to_lowercase()),
-        "a list that starts with `open = \"largest\"`, the later teacher",
-    )?;
-    for phase in phases {
-        require(
-            phase.epochs > 0,
-            "supernet.phases",
-            format!("epochs = {}", phase.epochs),
-            "at least 1 epoch each",
-        )?;
-        let rate = phase.learning_rate;
-        let got = format!("learning_rate = {rate}");
-        require(rate.is_finite() && rate > 0.0, "supernet.phases", got, "of positive learning rates")?;
-        let subnets = phase.subnets.unwrap_or(1);
-        require(subnets > 0, "supernet.phases", "subnets = 0", "at least 1 subnet a step")?;
-    }
-    Ok(())
+/// Training settings check themselves; their complaint gets the section's name.
+fn trainings(sections: &Sections) -> Result<(), Broken> {
+    within("supernet", sections.supernet.check())?;
+    within("samples.finetune", sections.samples.finetune.check())?;
+    within("finetune", sections.finetune.check())
+}
+
+fn within(section: &str, checked: Result<(), SupernetError>) -> Result<(), Broken> {
+    checked.map_err(|error| match error {
+        SupernetError::Setting { setting, got, expected } => {
+            Broken { key: format!("{section}.{setting}"), got, expected: expected.to_owned() }
+        }
+        other => {
+            Broken { key: section.to_owned(), got: other.to_string(), expected: "valid settings".to_owned() }
+        }
+    })
 }
 
 fn budget(budget: &Budget) -> Result<(), Broken> {
@@ -196,12 +172,13 @@ mod tests {
                 "c.toml, line 3: `search.budget.energy_mj` must be a positive number, got -2",
             ),
             (
-                "[[supernet.phases]]\nopen = \"kernel\"\nepochs = 1\nlearning_rate = 0.1",
-                "c.toml, line 1: `supernet.phases` must be a list that starts with `open = \"largest\"`, the later teacher, got kernel first",
+                "[finetune]
+batch = 0",
+                "c.toml, line 2: `finetune.batch` must be at least 1, got 0",
             ),
             (
                 "[search]\nstrategy = \"luck\"",
-                "c.toml, line 2: `search.strategy` must be `evolution` or `random`, got luck",
+                "c.toml, line 2: `search.strategy` must be evolution, random, regularised, local, nsga, got luck",
             ),
         ] {
             let broken = check(&read(text, "c.toml").expect(text)).expect_err(text);

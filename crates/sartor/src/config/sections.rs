@@ -3,6 +3,9 @@
 
 use std::path::PathBuf;
 
+use sartor_predictor::{FitSettings, MlpSettings, TransferSettings};
+use sartor_supernet::finetune::FinetuneSettings;
+use sartor_supernet::schedule::TrainingSettings;
 use serde::{Deserialize, Serialize};
 
 /// A whole config file.
@@ -22,7 +25,7 @@ pub struct Sections {
     /// Images.
     pub data: Data,
     /// Progressive shrinking.
-    pub supernet: Supernet,
+    pub supernet: TrainingSettings,
     /// Accuracy pairs.
     pub samples: Samples,
     /// Accuracy predictors.
@@ -32,7 +35,7 @@ pub struct Sections {
     /// The search and its budget.
     pub search: Search,
     /// Quantization-aware training of the chosen candidates.
-    pub finetune: Finetune,
+    pub finetune: FinetuneSettings,
     /// Deployable formats.
     pub export: Export,
     /// Check in a real runtime.
@@ -85,16 +88,14 @@ pub struct Data {
     pub path: PathBuf,
     /// Training images set aside for validation; search, sampling and the predictor see only these.
     pub validation: usize,
-    /// Use only so many training images after the split; 0 = all.
-    pub train_limit: usize,
-    /// Use only the first so many test images; 0 = all.
-    pub test_limit: usize,
+    /// Use only so many images of the training files, validation included; a class-balanced choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_limit: Option<usize>,
+    /// Use only so many test images; a class-balanced choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_limit: Option<usize>,
     /// Seed of the split into training and validation.
     pub split_seed: u64,
-    /// Largest shift in pixels, in each direction, during training.
-    pub shift: usize,
-    /// Mirror half of the training images.
-    pub flip: bool,
 }
 
 impl Default for Data {
@@ -103,84 +104,9 @@ impl Default for Data {
             format: Format::Idx,
             path: "data/fmnist-mini".into(),
             validation: 1000,
-            train_limit: 0,
-            test_limit: 0,
+            train_limit: None,
+            test_limit: None,
             split_seed: 0,
-            shift: 2,
-            flip: true,
-        }
-    }
-}
-
-/// What a training phase opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Open {
-    /// Nothing: the largest network alone, the later teacher.
-    Largest,
-    /// Kernel sizes.
-    Kernel,
-    /// Depths.
-    Depth,
-    /// Widths.
-    Width,
-}
-
-/// One phase of progressive shrinking.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Phase {
-    /// What it opens, on top of what is open already.
-    pub open: Open,
-    /// How many of the largest choices are open; all of them if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub choices: Option<usize>,
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Learning rate at the start of the phase's cosine.
-    pub learning_rate: f64,
-    /// Subnets whose gradients are added up in one step. Default: 1, depth 2, width 4.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subnets: Option<usize>,
-}
-
-/// `[supernet]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Supernet {
-    /// Images per step.
-    pub batch: usize,
-    /// Nesterov momentum.
-    pub momentum: f64,
-    /// Weight decay, not on normalisation and bias.
-    pub weight_decay: f64,
-    /// Label smoothing.
-    pub label_smoothing: f64,
-    /// Weight of the teacher's soft labels beside the true ones.
-    pub distillation: f64,
-    /// Training images over which a subnet's batch-norm statistics are recomputed before it is scored.
-    pub recalibration_images: usize,
-    /// Phases in order; the first one must be `largest`.
-    pub phases: Vec<Phase>,
-}
-
-impl Default for Supernet {
-    fn default() -> Self {
-        let phase =
-            |open, epochs, learning_rate| Phase { open, choices: None, epochs, learning_rate, subnets: None };
-        Self {
-            batch: 64,
-            momentum: 0.9,
-            weight_decay: 3e-5,
-            label_smoothing: 0.1,
-            distillation: 1.0,
-            recalibration_images: 2000,
-            phases: vec![
-                phase(Open::Largest, 10, 0.1),
-                phase(Open::Kernel, 5, 0.05),
-                phase(Open::Depth, 5, 0.05),
-                phase(Open::Width, 5, 0.05),
-            ],
         }
     }
 }
@@ -195,47 +121,38 @@ pub struct Samples {
     pub mixed_precision: usize,
     /// Policies for each architecture in the second half of the mixed-precision pairs.
     pub policies_per_architecture: usize,
-    /// Steps of the short quantization-aware fine-tune before a mixed-precision candidate is scored.
-    pub finetune_steps: usize,
-    /// Learning rate at the start of its cosine.
-    pub finetune_learning_rate: f64,
-    /// Images per step of it.
-    pub finetune_batch: usize,
-    /// Training images over which activation ranges are calibrated.
-    pub calibration_images: usize,
-    /// Validation images a pair is scored on; 0 = all.
-    pub validation_images: usize,
+    /// The short quantization-aware fine-tune before a mixed-precision candidate is scored; its
+    /// `recalibration_images` also serve full-precision candidates.
+    pub finetune: FinetuneSettings,
 }
 
 impl Default for Samples {
     fn default() -> Self {
-        Self {
-            full_precision: 1000,
-            mixed_precision: 400,
-            policies_per_architecture: 10,
-            finetune_steps: 30,
-            finetune_learning_rate: 0.01,
-            finetune_batch: 64,
-            calibration_images: 256,
-            validation_images: 0,
-        }
+        let finetune = FinetuneSettings { steps: Some(30), ..FinetuneSettings::default() };
+        Self { full_precision: 1000, mixed_precision: 400, policies_per_architecture: 10, finetune }
     }
 }
 
-/// `[predictor]`
+/// `[predictor]`: three hidden layers, an ensemble of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Predictor {
-    /// Hidden layers.
-    pub hidden: Vec<usize>,
+    /// Networks in the ensemble.
+    pub members: usize,
+    /// Width of the three hidden layers.
+    pub hidden: usize,
     /// Passes over the pairs.
     pub epochs: usize,
+    /// At least so many optimiser steps, whatever the number of pairs.
+    pub steps: usize,
     /// Pairs per step.
     pub batch: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
     /// Weight decay.
     pub weight_decay: f64,
+    /// Weight of the ranking term in the loss; 0 is plain regression.
+    pub ranking: f64,
     /// Share of the pairs held out.
     pub holdout: f64,
     /// Random splits over which the quality and its interval are measured.
@@ -244,15 +161,44 @@ pub struct Predictor {
 
 impl Default for Predictor {
     fn default() -> Self {
+        let FitSettings { members, mlp } = FitSettings::default();
         Self {
-            hidden: vec![400, 400, 400],
-            epochs: 100,
-            batch: 64,
-            learning_rate: 1e-3,
-            weight_decay: 1e-4,
+            members,
+            hidden: mlp.hidden,
+            epochs: mlp.epochs,
+            steps: mlp.steps,
+            batch: mlp.batch,
+            learning_rate: mlp.learning_rate,
+            weight_decay: mlp.weight_decay,
+            ranking: mlp.ranking,
             holdout: 0.2,
             repeats: 5,
         }
+    }
+}
+
+impl Predictor {
+    /// How one network is trained.
+    pub fn mlp(&self) -> MlpSettings {
+        MlpSettings {
+            hidden: self.hidden,
+            epochs: self.epochs,
+            steps: self.steps,
+            batch: self.batch,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            ranking: self.ranking,
+        }
+    }
+
+    /// How a predictor is fitted from scratch.
+    pub fn fit(&self) -> FitSettings {
+        FitSettings { members: self.members, mlp: self.mlp() }
+    }
+
+    /// How it is transferred.
+    pub fn transfer(&self) -> TransferSettings {
+        TransferSettings { mlp: self.mlp(), ..TransferSettings::default() }
     }
 }
 
@@ -330,10 +276,12 @@ pub struct Search {
     pub mutation_share: f64,
     /// Generations.
     pub generations: usize,
-    /// Candidates near the front that are measured anew after the search.
+    /// Candidates that are measured anew after the search, half the best ones, half along the Pareto front.
     pub measure: usize,
     /// Widths of the uniform references searched under the same budget.
     pub references: Vec<u8>,
+    /// Candidates of each reference that are measured anew.
+    pub measure_references: usize,
     /// Hard limits.
     pub budget: Budget,
 }
@@ -349,28 +297,9 @@ impl Default for Search {
             generations: 500,
             measure: 8,
             references: vec![8, 4],
+            measure_references: 4,
             budget: Budget::default(),
         }
-    }
-}
-
-/// `[finetune]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Finetune {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Learning rate at the start of the cosine.
-    pub learning_rate: f64,
-    /// Images per step.
-    pub batch: usize,
-    /// Training images over which activation ranges are calibrated.
-    pub calibration_images: usize,
-}
-
-impl Default for Finetune {
-    fn default() -> Self {
-        Self { epochs: 10, learning_rate: 0.01, batch: 64, calibration_images: 512 }
     }
 }
 

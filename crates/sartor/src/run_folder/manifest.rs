@@ -10,6 +10,9 @@ use super::RunFolder;
 /// File of the manifest.
 const FILE: &str = "manifest.json";
 
+/// Stages whose artefacts show times.
+const TIMED: [&str; 1] = ["report"];
+
 #[derive(Debug, Serialize)]
 struct Manifest<'a> {
     sartor: &'a str,
@@ -25,7 +28,8 @@ struct Manifest<'a> {
 /// # Errors
 /// When it cannot be written.
 pub fn write(folder: &RunFolder, seed: u64, simd: String, space: &sartor_space::SearchSpace) -> Result<()> {
-    let artefacts = folder.stamps().into_iter().flat_map(|(_, stamp)| stamp.outputs).collect();
+    let kept = folder.stamps().into_iter().filter(|(stage, _)| !TIMED.contains(&stage.as_str()));
+    let artefacts = kept.flat_map(|(_, stamp)| stamp.outputs).collect();
     let manifest = Manifest {
         sartor: env!("CARGO_PKG_VERSION"),
         seed,

@@ -1,0 +1,26 @@
+//! `sartor fit`: the full-precision predictor, of a run or of any CSV of pairs.
+
+use anyhow::Result;
+
+use super::pairs_file;
+use crate::cli::{Global, PairsArguments, Target};
+use crate::session::Session;
+use crate::stages::{Stage, fit, quality, sample};
+use crate::talk;
+
+/// Fits the predictor.
+///
+/// # Errors
+/// Whatever the stage fails with, or when there are no pairs.
+pub fn run(arguments: &PairsArguments, global: &Global) -> Result<()> {
+    if let (Some(pairs), Some(space)) = (&arguments.pairs, &arguments.space) {
+        return pairs_file::fit(pairs, space, arguments.samples, global);
+    }
+    let session =
+        Session::open(&Target { config: arguments.config.clone(), run: arguments.run.clone() }, global)?;
+    fit::run(&session, &sample::finished(&session, Stage::SampleFullPrecision)?)?;
+    if global.json {
+        talk::data_line(&quality::to_json(&session.folder.read_json(fit::METRICS)?).to_string())?;
+    }
+    Ok(())
+}

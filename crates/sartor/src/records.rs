@@ -1,0 +1,192 @@
+//! What stages note down for later stages, the report and `--json`: plain data, one type per JSON artefact.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::statistics::Accuracy;
+
+/// Costs by metric name (`latency_ms`, `energy_mj`, …).
+pub type Costs = BTreeMap<String, f64>;
+
+/// `supernet/metrics.json`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupernetMetrics {
+    /// Images per split.
+    pub images: Splits,
+    /// The largest network on validation, as it left its own phase (the teacher).
+    pub teacher: Accuracy,
+    /// Networks of known size on validation with inherited weights, by name.
+    pub inherited: BTreeMap<String, Accuracy>,
+    /// One entry per finished epoch.
+    pub epochs: Vec<Epoch>,
+}
+
+/// Images per split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splits {
+    /// Trained on.
+    pub train: usize,
+    /// Chosen by.
+    pub validation: usize,
+    /// Touched once.
+    pub test: usize,
+    /// Seed of the split.
+    pub split_seed: u64,
+}
+
+/// One epoch of supernet training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// What was open.
+    pub phase: String,
+    /// Epoch within the phase, from 1.
+    pub epoch: usize,
+    /// Mean training loss.
+    pub loss: f64,
+}
+
+/// A number with its 95 % interval over repeated splits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Mean.
+    pub value: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Quality of a predictor on held-out pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Share of pairs of candidates ranked rightly.
+    pub pairwise_accuracy: Interval,
+    /// Kendall's τ.
+    pub kendall_tau: Interval,
+    /// Spearman's ρ.
+    pub spearman: Interval,
+    /// Mean absolute error, on the 0–1 scale.
+    pub mean_absolute_error: Interval,
+}
+
+/// `predictor-fp.json`, `predictor-mp.json`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PredictorMetrics {
+    /// Pairs it was fitted and judged on.
+    pub pairs: usize,
+    /// Random splits behind the intervals.
+    pub repeats: usize,
+    /// Share of the pairs held out in each split.
+    pub holdout: f64,
+    /// As fitted.
+    pub quality: Quality,
+    /// The same pairs and splits without transfer (mixed precision only).
+    pub scratch: Option<Quality>,
+}
+
+/// A candidate whose accuracy was measured after a short fine-tune.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Its name.
+    pub id: String,
+    /// What it stands for: `searched`, `uniform-8`, …
+    pub role: String,
+    /// The candidate.
+    pub candidate: Value,
+    /// What the predictor said.
+    pub predicted: f64,
+    /// What it reached on validation after the short fine-tune.
+    pub measured: Accuracy,
+    /// What it costs.
+    pub costs: Costs,
+}
+
+/// `search/best.json`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The chosen candidate.
+    pub best: Measured,
+    /// The best uniform candidates under the same budget.
+    pub references: Vec<Measured>,
+    /// The budget in absolute numbers.
+    pub budget: Costs,
+    /// Costs of the largest network at 8 bits.
+    pub largest: Costs,
+    /// Candidates scored.
+    pub evaluated: u64,
+    /// Why the search stopped.
+    pub stop_reason: String,
+    /// Whether any of the costs was extrapolated rather than known.
+    pub extrapolated: bool,
+    /// Share of random candidates that meet the budget.
+    pub feasible_share: f64,
+}
+
+/// One row of `search/history.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Generation, from 0.
+    pub generation: u64,
+    /// Candidates scored so far.
+    pub evaluated: u64,
+    /// Best predicted accuracy so far.
+    pub best: f64,
+    /// Mean of the population.
+    pub mean: f64,
+}
+
+/// `models/<id>/score.json`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The candidate's name.
+    pub id: String,
+    /// `searched`, `uniform-8`, …
+    pub role: String,
+    /// The candidate.
+    pub candidate: Value,
+    /// What it costs.
+    pub costs: Costs,
+    /// On validation, after fine-tuning.
+    pub validation: Accuracy,
+    /// On test, once.
+    pub test: Accuracy,
+}
+
+/// `models/<id>/verify.json`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The candidate's name.
+    pub id: String,
+    /// `searched`, `uniform-8`, …
+    pub role: String,
+    /// Accuracy of the integer reference executor on test.
+    pub reference: Accuracy,
+    /// One entry per format.
+    pub formats: BTreeMap<String, FormatVerification>,
+}
+
+/// What a real runtime made of one exported file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum FormatVerification {
+    /// It was run.
+    Run {
+        /// Share of images with the same top-1 as the reference executor.
+        agreement: f64,
+        /// Accuracy in the runtime.
+        accuracy: Accuracy,
+        /// Largest difference of an output from the reference's.
+        max_difference: f64,
+        /// Name and version of the runtime.
+        runtime: String,
+        /// Whether every top-1 was the same.
+        same: bool,
+    },
+    /// No runtime was found.
+    Skipped {
+        /// Why, and what installs it.
+        reason: String,
+    },
+}

@@ -1,0 +1,62 @@
+//! Every accuracy with its split, number of images and interval.
+
+use super::Facts;
+use super::headline::amount;
+use super::page::{Row, percent, remark, table};
+use crate::records::Score;
+use crate::statistics::Accuracy;
+
+const HEAD: [&str; 7] = ["network", "split", "accuracy", "95 % interval", "images", "latency", "energy"];
+
+/// Supernet and fine-tuned models.
+pub fn write(facts: &Facts) -> Option<String> {
+    let mut rows = Vec::new();
+    if let Some(supernet) = &facts.supernet {
+        rows.push(row(
+            "largest network, full precision, after its own phase".to_owned(),
+            "validation",
+            supernet.teacher,
+            None,
+        ));
+        rows.extend(
+            supernet
+                .inherited
+                .iter()
+                .map(|(name, accuracy)| row(name.clone(), "validation", *accuracy, None)),
+        );
+    }
+    if let Some(largest) = &facts.largest {
+        rows.push(row(format!("{}, inherited weights", largest.role), "test", largest.test, None));
+    }
+    for (index, score) in facts.scores.iter().enumerate() {
+        let style = if index == 0 { "chosen" } else { "" };
+        let name = format!("{} {}", score.role, score.id);
+        rows.push(row(name.clone(), "validation", score.validation, Some(score)).styled(style));
+        rows.push(row(name, "test", score.test, Some(score)).styled(style));
+    }
+    let splits = facts.supernet.as_ref().map(|supernet| {
+        let images = supernet.images;
+        format!(
+            "Split by seed {}: {} images to train on, {} for validation, {} for test; disjoint. Search, sampling and \
+             predictors saw only validation; the test split is touched by the final score and by verification.",
+            images.split_seed, images.train, images.validation, images.test
+        )
+    });
+    (!rows.is_empty()).then(|| table(&HEAD, &rows) + &splits.map(|text| remark(&text)).unwrap_or_default())
+}
+
+fn row(name: String, split: &str, accuracy: Accuracy, score: Option<&Score>) -> Row {
+    let (low, high) = accuracy.interval();
+    let cost = |metric: &str| {
+        score.and_then(|score| Some(amount(metric, *score.costs.get(metric)?))).unwrap_or_default()
+    };
+    Row::plain([
+        name,
+        split.to_owned(),
+        percent(accuracy.value),
+        format!("{} – {}", percent(low), percent(high)),
+        accuracy.images.to_string(),
+        cost("latency_ms"),
+        cost("energy_mj"),
+    ])
+}

@@ -1,0 +1,117 @@
+//! Everything the report tells, read from the artefacts of the run folder.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sartor_space::SearchSpace;
+use serde::de::DeserializeOwned;
+
+use crate::records::{Best, Generation, Measured, PredictorMetrics, Score, SupernetMetrics, Verification};
+use crate::run_folder::RunFolder;
+use crate::run_folder::timings::Timings;
+use crate::stages::finetune::LARGEST;
+use crate::warnings::Warning;
+
+/// What is known about a run; parts whose stage has not run are absent.
+#[derive(Debug)]
+pub struct Facts {
+    /// Name of the run.
+    pub name: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The chip's name.
+    pub hardware: String,
+    /// The search space.
+    pub space: SearchSpace,
+    /// Supernet training.
+    pub supernet: Option<SupernetMetrics>,
+    /// Full-precision predictor.
+    pub full_precision: Option<PredictorMetrics>,
+    /// Mixed-precision predictor.
+    pub mixed_precision: Option<PredictorMetrics>,
+    /// The search's choice.
+    pub best: Option<Best>,
+    /// Everything that was measured after the search.
+    pub front: Vec<Measured>,
+    /// The search, generation by generation.
+    pub history: Vec<Generation>,
+    /// The largest network, in full precision.
+    pub largest: Option<Score>,
+    /// Fine-tuned models, the searched one first.
+    pub scores: Vec<Score>,
+    /// What a real runtime says about them.
+    pub verifications: Vec<Verification>,
+    /// Seconds per stage.
+    pub timings: Timings,
+    /// What the reader should beware of.
+    pub warnings: Vec<Warning>,
+}
+
+impl Facts {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// An artefact that is there but cannot be understood.
+    pub fn gather(
+        folder: &RunFolder,
+        name: &str,
+        seed: u64,
+        hardware: &str,
+        space: &SearchSpace,
+    ) -> Result<Self> {
+        let mut facts = Self {
+            name: name.to_owned(),
+            seed,
+            hardware: hardware.to_owned(),
+            space: space.clone(),
+            supernet: json(folder, "supernet/metrics.json")?,
+            full_precision: json(folder, "predictor-fp.json")?,
+            mixed_precision: json(folder, "predictor-mp.json")?,
+            best: json(folder, "search/best.json")?,
+            front: json(folder, "search/front.json")?.unwrap_or_default(),
+            history: history(&folder.path("search/history.csv"))?,
+            largest: json(folder, LARGEST)?,
+            scores: Vec::new(),
+            verifications: Vec::new(),
+            timings: Timings::load(folder),
+            warnings: Vec::new(),
+        };
+        facts.gather_models(folder)?;
+        facts.warnings = Warning::all_of(&facts);
+        Ok(facts)
+    }
+
+    fn gather_models(&mut self, folder: &RunFolder) -> Result<()> {
+        let Some(best) = &self.best else { return Ok(()) };
+        let mut ids: Vec<&String> = Vec::new();
+        for id in std::iter::once(&best.best).chain(&best.references).map(|measured| &measured.id) {
+            if ids.contains(&id) {
+                continue;
+            }
+            ids.push(id);
+            self.scores.extend(json(folder, &format!("models/{id}/score.json"))?);
+            self.verifications.extend(json(folder, &format!("models/{id}/verify.json"))?);
+        }
+        Ok(())
+    }
+}
+
+/// A JSON artefact, if it is there.
+fn json<T: DeserializeOwned>(folder: &RunFolder, name: &str) -> Result<Option<T>> {
+    let path = folder.path(name);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot understand `{}`", path.display()))
+}
+
+fn history(path: &Path) -> Result<Vec<Generation>> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let mut reader =
+        csv::Reader::from_path(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let rows: csv::Result<Vec<Generation>> = reader.deserialize().collect();
+    rows.with_context(|| format!("cannot understand `{}`", path.display()))
+}

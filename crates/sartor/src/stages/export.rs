@@ -1,0 +1,104 @@
+//! Export: every fine-tuned model in every wanted format, with its policy beside it.
+
+use anyhow::{Context, Result};
+use sartor_export::{QuantizedNetwork, TrainedModel, onnx};
+use sartor_space::{Candidate, Layer, SearchSpace};
+use serde_json::{Value, json};
+
+use super::Stage;
+use super::finetune::{Models, weights_name};
+use crate::records::Score;
+use crate::run_folder::artefact::Artefact;
+use crate::session::Session;
+use crate::talk;
+
+/// Exported models in the run folder.
+#[derive(Debug)]
+pub struct ExportedModels {
+    artefacts: Vec<Artefact>,
+    models: Models,
+}
+
+impl ExportedModels {
+    /// What later stages depend on.
+    pub fn artefacts(&self) -> &[Artefact] {
+        &self.artefacts
+    }
+
+    /// The models they were made from.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+}
+
+/// Name of a model's ONNX file.
+pub fn onnx_name(id: &str) -> String {
+    format!("models/{id}/model.onnx")
+}
+
+/// Exports, or keeps what is there.
+///
+/// # Errors
+/// A model that has no integer form, or an unwritable folder.
+pub fn run(session: &Session, models: Models) -> Result<ExportedModels> {
+    let inputs =
+        session.inputs().section("export", &session.config.export).artefacts(models.artefacts()).build();
+    let artefacts = session.stage(Stage::Export, inputs, |_| {
+        let mut outputs = Vec::new();
+        for score in models.scores() {
+            outputs.extend(export(session, score)?);
+        }
+        talk::stage_line(Stage::Export.title(), &format!("{} models as ONNX", models.scores().len()));
+        Ok(outputs)
+    })?;
+    Ok(ExportedModels { artefacts, models })
+}
+
+/// Models that an earlier process exported.
+///
+/// # Errors
+/// When there are none.
+pub fn finished(session: &Session, models: Models) -> Result<ExportedModels> {
+    Ok(ExportedModels { artefacts: session.finished(Stage::Export)?, models })
+}
+
+fn export(session: &Session, score: &Score) -> Result<Vec<String>> {
+    let names = vec![onnx_name(&score.id), format!("models/{}/policy.json", score.id)];
+    let network = network(session, score)?;
+    let candidate = score.candidate.to_string();
+    let metadata = [("sartor.id", score.id.as_str()), ("sartor.candidate", &candidate)];
+    session.folder.write(&names[0], &onnx::to_bytes(&network, onnx::Batch::Symbolic, &metadata))?;
+    session.folder.write_json(&names[1], &policy(&session.config.space, score)?)?;
+    Ok(names)
+}
+
+/// The integer network of a fine-tuned model.
+///
+/// # Errors
+/// Weights that are missing, corrupt, or not of this candidate.
+pub fn network(session: &Session, score: &Score) -> Result<QuantizedNetwork> {
+    let path = session.folder.path(&weights_name(&score.id));
+    let model = TrainedModel::read(&path)?;
+    let workload = session.config.space.lower(&candidate(&session.config.space, score)?);
+    QuantizedNetwork::build(&model, &workload).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+fn candidate(space: &SearchSpace, score: &Score) -> Result<Candidate> {
+    Ok(Candidate::from_json(&score.candidate.to_string(), space)?)
+}
+
+/// The candidate and the widths of each of its layers.
+fn policy(space: &SearchSpace, score: &Score) -> Result<Value> {
+    let layer = |layer: &Layer| {
+        json!({
+            "name": layer.name,
+            "weight_bits": layer.weight_bits,
+            "activation_bits": layer.activation_bits,
+            "signed_input": layer.signed_input,
+        })
+    };
+    let layers: Vec<Value> = space.lower(&candidate(space, score)?).layers.iter().map(layer).collect();
+    Ok(
+        json!({ "id": score.id, "role": score.role, "candidate": score.candidate, "costs": score.costs, "layers": layers }),
+    )
+}

@@ -1,0 +1,186 @@
+//! Fine-tune the winner and its uniform references quantization-aware; each sees the test split once, at the end.
+
+use anyhow::Result;
+use sartor_space::Candidate;
+use sartor_supernet::evaluation::Evaluator;
+use sartor_supernet::finetune::{FinetunedModel, Finetuner};
+use sartor_supernet::progress::StepReport;
+use sartor_supernet::{Part, Supernet};
+use serde_json::Value;
+
+use super::Stage;
+use super::search::Choice;
+use super::train::TrainedSupernet;
+use crate::progress::Progress;
+use crate::records::{Best, Costs, Measured, Score};
+use crate::run_folder::artefact::Artefact;
+use crate::run_folder::checkpoint::Checkpoint;
+use crate::session::Session;
+use crate::talk;
+
+/// The largest network's own score, for comparison.
+pub const LARGEST: &str = "models/largest.json";
+
+/// Fine-tuned models in the run folder.
+#[derive(Debug)]
+pub struct Models {
+    artefacts: Vec<Artefact>,
+    scores: Vec<Score>,
+}
+
+impl Models {
+    /// What later stages depend on.
+    pub fn artefacts(&self) -> &[Artefact] {
+        &self.artefacts
+    }
+
+    /// The models' scores, the searched one first.
+    pub fn scores(&self) -> &[Score] {
+        &self.scores
+    }
+
+    fn of(session: &Session, artefacts: Vec<Artefact>, best: &Best) -> Result<Self> {
+        let scores = chosen(best)
+            .iter()
+            .map(|measured| session.folder.read_json(&score_name(&measured.id)))
+            .collect::<Result<_>>()?;
+        Ok(Self { artefacts, scores })
+    }
+}
+
+/// Name of a model's weights.
+pub fn weights_name(id: &str) -> String {
+    format!("models/{id}/weights.safetensors")
+}
+
+fn score_name(id: &str) -> String {
+    format!("models/{id}/score.json")
+}
+
+/// Fine-tunes, or keeps what is there.
+///
+/// # Errors
+/// Divergence, or an unwritable folder.
+pub fn run(session: &Session, supernet: &TrainedSupernet, choice: &Choice) -> Result<Models> {
+    let inputs =
+        session.inputs().section("finetune", &session.config.finetune).artefacts(supernet.artefacts());
+    let inputs = inputs.artefacts(choice.artefacts()).build();
+    let best = choice.best(session)?;
+    let artefacts = session.stage(Stage::Finetune, inputs, |checkpoint| {
+        let weights = supernet.weights(session)?;
+        let mut outputs = vec![score_largest(session, &weights)?];
+        for measured in chosen(&best) {
+            outputs.extend(tune(session, &weights, measured, checkpoint)?);
+        }
+        Ok(outputs)
+    })?;
+    Models::of(session, artefacts, &best)
+}
+
+/// Models that an earlier process fine-tuned.
+///
+/// # Errors
+/// When there are none.
+pub fn finished(session: &Session, choice: &Choice) -> Result<Models> {
+    Models::of(session, session.finished(Stage::Finetune)?, &choice.best(session)?)
+}
+
+/// The winner and the references, each network once.
+fn chosen(best: &Best) -> Vec<&Measured> {
+    let mut chosen: Vec<&Measured> = vec![&best.best];
+    for reference in &best.references {
+        if chosen.iter().all(|other| other.id != reference.id) {
+            chosen.push(reference);
+        }
+    }
+    chosen
+}
+
+fn tune(
+    session: &Session,
+    weights: &Supernet,
+    measured: &Measured,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<String>> {
+    let id = measured.id.as_str();
+    let outputs = vec![weights_name(id), score_name(id)];
+    let done = format!("{id}.done");
+    if checkpoint.read(&done)?.is_some() {
+        return Ok(outputs);
+    }
+    let model = train(session, weights, measured, checkpoint)?;
+    session.folder.write(&outputs[0], &model.to_bytes(&session.config.space))?;
+    let score = score(session, &model, measured)?;
+    session.folder.write_json(&outputs[1], &score)?;
+    checkpoint.write(&done, b"")?;
+    let text = format!("{} {id}: {} of test", score.role, score.test);
+    talk::stage_line(Stage::Finetune.title(), &text);
+    Ok(outputs)
+}
+
+fn train(
+    session: &Session,
+    weights: &Supernet,
+    measured: &Measured,
+    checkpoint: &Checkpoint,
+) -> Result<FinetunedModel> {
+    let state = format!("{}.safetensors", measured.id);
+    let mut tuner = resume(session, weights, measured, checkpoint.read(&state)?)?;
+    let title = format!("fine-tune {}", measured.role);
+    let mut progress = Progress::new(&title, tuner.total_steps() as u64, tuner.position() as u64);
+    while !tuner.is_done() {
+        tuner.epoch(&mut |report: &StepReport| {
+            let text = format!("loss {:.3}  {:.0} % of the batch", report.loss, 100.0 * report.accuracy);
+            progress.at(report.overall as u64 + 1, &text);
+        })?;
+        checkpoint.write(&state, &tuner.to_bytes())?;
+    }
+    Ok(tuner.finish()?)
+}
+
+fn resume<'a>(
+    session: &'a Session,
+    weights: &Supernet,
+    measured: &Measured,
+    state: Option<Vec<u8>>,
+) -> Result<Finetuner<'a>> {
+    let (space, dataset) = (&session.config.space, session.dataset()?);
+    let candidate = Candidate::from_json(&measured.candidate.to_string(), space)?;
+    let (settings, seed) = (session.config.finetune.clone(), session.seed(Stage::Finetune));
+    Ok(match state {
+        Some(state) => Finetuner::from_bytes(&state, space, dataset, weights, &candidate, settings, seed)?,
+        None => Finetuner::new(space, dataset, weights, &candidate, settings, seed)?,
+    })
+}
+
+fn score(session: &Session, model: &FinetunedModel, measured: &Measured) -> Result<Score> {
+    let accuracy =
+        |part| model.accuracy(&session.config.space, session.dataset()?, part).map_err(anyhow::Error::from);
+    Ok(Score {
+        id: measured.id.clone(),
+        role: measured.role.clone(),
+        candidate: measured.candidate.clone(),
+        costs: measured.costs.clone(),
+        validation: accuracy(Part::Validation)?.into(),
+        test: accuracy(Part::Test)?.into(),
+    })
+}
+
+/// The largest network with the supernet's weights, in full precision: what was cut from.
+fn score_largest(session: &Session, weights: &Supernet) -> Result<String> {
+    let space = &session.config.space;
+    let images = session.config.supernet.recalibration_images;
+    let mut evaluator = Evaluator::new(space, session.dataset()?, images, session.seed(Stage::Finetune))?;
+    let mut accuracy = |part| evaluator.subnet(weights, &space.largest(), part).map_err(anyhow::Error::from);
+    let candidate = Candidate { subnet: space.largest(), policy: None };
+    let score = Score {
+        id: candidate.id(),
+        role: "largest network, full precision".to_owned(),
+        candidate: serde_json::from_str::<Value>(&candidate.to_json(space))?,
+        costs: Costs::new(),
+        validation: accuracy(Part::Validation)?.into(),
+        test: accuracy(Part::Test)?.into(),
+    };
+    session.folder.write_json(LARGEST, &score)?;
+    Ok(LARGEST.to_owned())
+}

@@ -1,0 +1,199 @@
+//! Every warning the program can give, each with a remedy.
+
+use std::fmt;
+
+use crate::records::{Best, FormatVerification, PredictorMetrics};
+use crate::report::Facts;
+
+/// Pairwise accuracy at or below which a predictor is hardly better than a coin.
+const WEAK_PAIRWISE: f64 = 0.65;
+/// Share of random candidates below which a budget is called tight.
+const TIGHT_SHARE: f64 = 0.02;
+/// Fewer held-out pairs than this say little.
+const FEW_HELD_OUT: f64 = 30.0;
+
+/// Something the user should know before believing the result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Warning {
+    /// The predictor is close to chance.
+    WeakPredictor {
+        /// Which predictor.
+        which: &'static str,
+        /// Its pairwise accuracy.
+        pairwise: f64,
+    },
+    /// Transfer did not help.
+    TransferDidNotHelp {
+        /// Pairwise accuracy with transfer.
+        transferred: f64,
+        /// Without.
+        scratch: f64,
+    },
+    /// Too few pairs are held out to judge the predictor.
+    FewHeldOut {
+        /// Which predictor.
+        which: &'static str,
+        /// How many.
+        pairs: usize,
+    },
+    /// Hardly any candidate meets the budget.
+    TightBudget {
+        /// Share of random candidates that do.
+        share: f64,
+    },
+    /// A cost is not known from the chip but extrapolated.
+    ExtrapolatedCost,
+    /// No uniform candidate of this width meets the budget.
+    NoReference {
+        /// Which width.
+        bits: u8,
+        /// Why.
+        reason: String,
+    },
+    /// A uniform reference was more accurate.
+    ReferenceWins {
+        /// Which one.
+        role: String,
+    },
+    /// No real runtime has seen the model.
+    NotVerified {
+        /// Why.
+        reason: String,
+    },
+    /// A real runtime disagrees with the reference.
+    Disagreement {
+        /// Which format.
+        format: String,
+        /// Share of images with the same top-1.
+        agreement: f64,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WeakPredictor { which, pairwise } => {
+                write!(
+                    formatter,
+                    "the {which} predictor's pairwise accuracy {pairwise:.2} is close to chance"
+                )
+            }
+            Self::TransferDidNotHelp { transferred, scratch } => write!(
+                formatter,
+                "transfer did not help: pairwise accuracy {transferred:.3}, from scratch {scratch:.3}"
+            ),
+            Self::FewHeldOut { which, pairs } => {
+                write!(formatter, "only {pairs} held-out pairs judge the {which} predictor")
+            }
+            Self::TightBudget { share } => {
+                write!(
+                    formatter,
+                    "the budget is tight: only {:.1} % of random candidates meet it",
+                    100.0 * share
+                )
+            }
+            Self::ExtrapolatedCost => {
+                write!(formatter, "the chosen network's costs include extrapolated rows")
+            }
+            Self::NoReference { bits, reason } => {
+                write!(formatter, "there is no uniform {bits}-bit reference: {reason}")
+            }
+            Self::ReferenceWins { role } => {
+                write!(formatter, "the {role} reference is more accurate on test than the searched network")
+            }
+            Self::NotVerified { reason } => {
+                write!(formatter, "no real runtime has checked the models: {reason}")
+            }
+            Self::Disagreement { format, agreement } => write!(
+                formatter,
+                "{format}: the runtime's top-1 is the reference's on only {:.2} % of images",
+                100.0 * agreement
+            ),
+        }
+    }
+}
+
+impl Warning {
+    /// What can be done about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::WeakPredictor { .. } => "collect more pairs: raise `samples.full_precision` and `samples.mixed_precision`",
+            Self::TransferDidNotHelp { .. } => {
+                "with many mixed-precision pairs that is no surprise; with few, raise `samples.full_precision`"
+            }
+            Self::FewHeldOut { .. } => "raise the number of samples or `predictor.holdout`",
+            Self::TightBudget { .. } => "relax `search.budget`, or choose a space with smaller networks",
+            Self::ExtrapolatedCost => "measure these layers on the chip, or leave the width out of the space's bits",
+            Self::NoReference { .. } => "relax `search.budget`, or drop the width from `search.references`",
+            Self::ReferenceWins { .. } => "raise `search.measure` or the number of samples; use the reference if it is good enough",
+            Self::NotVerified { .. } => "`pip install onnxruntime`, or point ORT_DYLIB_PATH at libonnxruntime.so",
+            Self::Disagreement { .. } => "report it: the runtime and the integer reference must agree",
+        }
+        .to_owned()
+    }
+
+    /// All that a run's facts call for.
+    pub fn all_of(facts: &Facts) -> Vec<Self> {
+        let mut warnings = Vec::new();
+        warnings.extend(
+            facts.full_precision.iter().flat_map(|metrics| Self::of_predictor("full-precision", metrics)),
+        );
+        warnings.extend(
+            facts.mixed_precision.iter().flat_map(|metrics| Self::of_predictor("mixed-precision", metrics)),
+        );
+        warnings.extend(facts.best.iter().flat_map(Self::of_search));
+        warnings.extend(Self::of_scores(facts));
+        warnings.extend(Self::of_verification(facts));
+        warnings
+    }
+
+    /// What a predictor's metrics call for.
+    pub fn of_predictor(which: &'static str, metrics: &PredictorMetrics) -> Vec<Self> {
+        let mut warnings = Vec::new();
+        let pairwise = metrics.quality.pairwise_accuracy.value;
+        if pairwise <= WEAK_PAIRWISE {
+            warnings.push(Self::WeakPredictor { which, pairwise });
+        }
+        let held_out = metrics.pairs as f64 * metrics.holdout;
+        if held_out < FEW_HELD_OUT {
+            warnings.push(Self::FewHeldOut { which, pairs: held_out as usize });
+        }
+        if let Some(scratch) = metrics.scratch.map(|scratch| scratch.pairwise_accuracy.value)
+            && scratch > pairwise
+        {
+            warnings.push(Self::TransferDidNotHelp { transferred: pairwise, scratch });
+        }
+        warnings
+    }
+
+    /// What a search's outcome calls for.
+    pub fn of_search(best: &Best) -> Vec<Self> {
+        let tight =
+            (best.feasible_share < TIGHT_SHARE).then_some(Self::TightBudget { share: best.feasible_share });
+        tight.into_iter().chain(best.extrapolated.then_some(Self::ExtrapolatedCost)).collect()
+    }
+
+    fn of_scores(facts: &Facts) -> Option<Self> {
+        let (winner, references) = facts.scores.split_first()?;
+        let better = references.iter().find(|reference| reference.test.value > winner.test.value)?;
+        Some(Self::ReferenceWins { role: better.role.clone() })
+    }
+
+    fn of_verification(facts: &Facts) -> Vec<Self> {
+        let outcomes = facts.verifications.iter().flat_map(|verification| &verification.formats);
+        let mut warnings: Vec<Self> =
+            outcomes.filter_map(|(format, outcome)| Self::of_format(format, outcome)).collect();
+        warnings.dedup();
+        warnings
+    }
+
+    fn of_format(format: &str, outcome: &FormatVerification) -> Option<Self> {
+        match outcome {
+            FormatVerification::Skipped { reason } => Some(Self::NotVerified { reason: reason.clone() }),
+            FormatVerification::Run { same: false, agreement, .. } => {
+                Some(Self::Disagreement { format: format.to_owned(), agreement: *agreement })
+            }
+            FormatVerification::Run { .. } => None,
+        }
+    }
+}
