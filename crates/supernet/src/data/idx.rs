@@ -142,7 +142,8 @@ mod tests {
     fn every_fault_has_its_own_error() {
         let (images, labels) = sound();
         let huge = u32::MAX;
-        let cases: Vec<(&str, Vec<u8>, Vec<u8>, fn(&DataError) -> bool)> = vec![
+        type Case = (&'static str, Vec<u8>, Vec<u8>, fn(&DataError) -> bool);
+        let cases: Vec<Case> = vec![
             ("exchanged", labels.clone(), images.clone(), |e| matches!(e, DataError::WrongMagic { .. })),
             ("more images", image_file(&[3, 3, 3], &[0; 27]), labels.clone(), |e| {
                 matches!(e, DataError::CountMismatch { images: 3, labels: 2, .. })

@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn faults_are_named() {
         type Change = fn(&Path);
-        let cases: [(&str, Change, fn(&DataError) -> bool); 7] = [
+        type Case = (&'static str, Change, fn(&DataError) -> bool);
+        let cases: [Case; 7] = [
             (
                 "no test folder",
                 |root| std::fs::remove_dir_all(root.join("test")).unwrap(),
