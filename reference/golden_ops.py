@@ -141,6 +141,30 @@ def subnet_view(g):
     return _one(Builder(g, 5, 3, wider=4), 2, layers)
 
 
+def many_images(g):
+    """21 small images: more than one chunk of the batch, and the chunks are uneven."""
+
+    def layers(b):
+        b.layer("dense", 5, kernel=3)
+        trunk = b.layer("pointwise", 6, activation="linear")
+        b.bottleneck(6, expand=3, kernel=3, residual=trunk)
+        b.bottleneck(7, expand=2, kernel=5, stride=2)
+
+    return _one(Builder(g, 4, 1), 21, layers)
+
+
+def wide(g):
+    """67 channels: several whole vectors and a rest, at every kind of layer but the dense one."""
+
+    def layers(b):
+        b.layer("dense", 3, kernel=3, stride=2)
+        b.layer("pointwise", 67)
+        b.layer("depthwise", kernel=3)
+        b.layer("pointwise", 9, activation="linear")
+
+    return _one(Builder(g, 9, 1), 3, layers)
+
+
 def weight_quantization(g):
     """Weights of 2, 4, 6 and 8 bits in dense, pointwise, depthwise and linear layers; some beyond their threshold."""
 
@@ -231,8 +255,8 @@ def _one(builder, batch, layers, **head):
 
 CASES = [stem_gray, stem_colour_stride_2, stem_even_stride_2, dense_inside, pointwise, depthwise_3, depthwise_5,
          depthwise_7, depthwise_even, one_pixel, one_pixel_alone, kernel_transform, residual, subnet_view,
-         weight_quantization, transformed_weight_quantization, activation_quantization, linear_quantization,
-         everything]
+         many_images, wide, weight_quantization, transformed_weight_quantization, activation_quantization,
+         linear_quantization, everything]
 
 
 def evaluate(case, seed):

@@ -53,6 +53,8 @@ cases!(
     kernel_transform,
     residual,
     subnet_view,
+    many_images,
+    wide,
     weight_quantization,
     transformed_weight_quantization,
     activation_quantization,
