@@ -38,6 +38,7 @@ impl SearchSpace {
         let choices = &self.blocks()[index];
         let mut builder = Builder::new(self, bits.is_some());
         (builder.channels, builder.size) = (choices.in_channels, choices.input_size);
+        builder.signed = index > 0 || self.stem().separable_out_channels.is_some();
         builder.block(index, block, bits.unwrap_or(BlockBits::uniform(FULL_PRECISION)));
         builder.layers
     }
@@ -138,7 +139,8 @@ impl<'a> Builder<'a> {
         let name = |part: &str| format!("stage{}.block{}.{part}", choices.stage, choices.position);
         let pointwise = (bits.pointwise_weight, bits.pointwise_activation);
         let stride = choices.stride * std::mem::replace(&mut self.pending_stride, 1);
-        let residual = stride == 1 && self.channels == choices.out_channels;
+        // What is added must come from a linear layer: a block right after the stem's ReLU6 has no residual.
+        let residual = stride == 1 && self.channels == choices.out_channels && self.signed;
         self.push(Shape {
             name: name("expand"),
             role: Role::Expand { block: index },
