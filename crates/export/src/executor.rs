@@ -89,7 +89,7 @@ impl<'a> Executor<'a> {
 
     fn images<'p>(&self, pixels: &'p [u8]) -> Result<rayon::slice::ChunksExact<'p, u8>> {
         let length = self.network.image().len();
-        if pixels.len() % length != 0 {
+        if !pixels.len().is_multiple_of(length) {
             let expected = pixels.len().next_multiple_of(length);
             return Err(ExportError::Data { what: "bytes of pixels", got: pixels.len(), expected });
         }

@@ -73,9 +73,9 @@ pub fn fold(
     let channels = thresholds.len();
     let mut integers = quantize_weights(values, thresholds, bits);
     let (mut scales, mut bias) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-    for channel in 0..channels {
+    for (channel, &threshold) in thresholds.iter().enumerate() {
         let (factor, shift) = affine(channel);
-        let plain = f64::from(thresholds[channel]) / f64::from(weight_levels(bits)) * factor;
+        let plain = f64::from(threshold) / f64::from(weight_levels(bits)) * factor;
         let scale = folded_scale(plain.abs(), shift, input_scale.into());
         check_finite(layer, channel, scale, shift)?;
         integers

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
 
 use crate::error::{ExportError, Result};
@@ -148,15 +148,13 @@ fn environment(library: &Library) -> Result<Environment> {
 
 /// All optimisations; products of unsigned and signed bytes must not saturate where the CPU has no dot product.
 fn session(environment: &Environment, path: &Path, threads: usize, optimized: &Path) -> ort::Result<Session> {
-    let plain = |error: ort::Error<SessionBuilder>| ort::Error::new(error.to_string());
     Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .and_then(|builder| builder.with_intra_threads(threads))
-        .and_then(|builder| builder.with_inter_threads(1))
-        .and_then(|builder| builder.with_precise_qmm())
-        .and_then(|builder| builder.with_log_level(LogLevel::Error))
-        .and_then(|builder| builder.with_optimized_model_path(optimized))
-        .map_err(plain)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        .with_precise_qmm()?
+        .with_log_level(LogLevel::Error)?
+        .with_optimized_model_path(optimized)?
         .commit_from_file(path)
 }
 
