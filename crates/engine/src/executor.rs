@@ -1,21 +1,79 @@
 //! Runs a [`Network`]: training forward and backward, inference, recalibration, observation.
+//!
+//! Training walks the layers; within a layer the chunks of the batch run in parallel. Inference runs groups of images
+//! in parallel, each through the whole network, so that activations stay in cache. Chunks do not depend on the number
+//! of threads and their sums are added in order, so that results do not either.
 
+mod backward;
+mod forward;
+mod observe;
+mod workers;
+
+use crate::arena::Arena;
 use crate::error::EngineError;
+use crate::kernels::elementwise::{Load, RangeGradients};
 use crate::network::{Activation, Network, NormStatistics, Tap};
-use crate::oracle::{Oracle, Tape};
+use crate::ops::head::HeadState;
+use crate::ops::norm::Arrays;
+use crate::ops::quantizer;
+use crate::plan::{Plan, Purpose};
+use crate::simd::{self, Level};
+use workers::{Workers, in_pool};
 
 /// Runs networks; keeps its buffers between calls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Executor {
-    tape: Option<Tape>,
-    logits: Vec<f32>,
+    level: Level,
+    plan: Plan,
+    activations: Arena,
+    weights: Arena,
+    norms: Arena,
+    partial: Arena,
+    reduced: Arena,
+    workers: Workers,
+    head: HeadState,
     statistics: Vec<NormStatistics>,
+    /// Per chunk: two numbers per channel.
+    chunk_sums: Vec<f64>,
+    chunk_ranges: Vec<RangeGradients>,
+    /// Σ g and Σ g (y - mean) of the layer whose kept gradient was written last.
+    first: Vec<f64>,
+    second: Vec<f64>,
+    /// Fingerprint of the network of the last `forward_train`.
+    trained: Option<u64>,
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Executor {
-    /// An executor on the current rayon pool.
+    /// An executor on the current rayon pool, with the best instructions (see [`simd::level`]).
     pub fn new() -> Self {
-        Self::default()
+        Self::with_level(simd::level())
+    }
+
+    /// An executor that uses the instructions of `level`; if the machine lacks them, portable code.
+    pub fn with_level(level: Level) -> Self {
+        Self {
+            level: if level.available() { level } else { Level::Scalar },
+            plan: Plan::default(),
+            activations: Arena::default(),
+            weights: Arena::default(),
+            norms: Arena::default(),
+            partial: Arena::default(),
+            reduced: Arena::default(),
+            workers: Workers::default(),
+            head: HeadState::default(),
+            statistics: vec![],
+            chunk_sums: vec![],
+            chunk_ranges: vec![],
+            first: vec![],
+            second: vec![],
+            trained: None,
+        }
     }
 
     /// Training forward with batch statistics; keeps what backward needs. Returns logits `[batch × classes]`.
@@ -31,17 +89,17 @@ impl Executor {
         images: &[f32],
         batch: usize,
     ) -> Result<&[f32], EngineError> {
-        self.tape = None;
+        self.trained = None;
         check(network, parameters, images, batch)?;
-        let tape = Oracle::new(network, parameters).forward(images, batch, None);
-        self.statistics = tape.layers.iter().map(|entry| statistics(&entry.mean, &entry.variance)).collect();
-        self.finish(network, tape)
+        in_pool(|| self.forward(network, parameters, images, batch, Purpose::Train, None, None))?;
+        self.trained = Some(fingerprint(network));
+        Ok(&self.head.logits)
     }
 
     /// Adds d loss / d parameters into `gradients`. Must follow `forward_train` of the same network.
     ///
     /// # Errors
-    /// No such forward pass, lengths that do not fit, gradients that are not finite.
+    /// No such forward pass, lengths that do not fit, gradients that are not finite (then partly added).
     pub fn backward(
         &mut self,
         network: &Network,
@@ -49,13 +107,13 @@ impl Executor {
         logits_gradient: &[f32],
         gradients: &mut [f32],
     ) -> Result<(), EngineError> {
-        let tape = self.tape.take().ok_or(EngineError::NoForward)?;
+        if self.trained.take() != Some(fingerprint(network)) {
+            return Err(EngineError::NoForward);
+        }
+        network.check(parameters.len())?;
         length("gradients", parameters.len(), gradients.len())?;
-        length("logits gradient", tape.logits.len(), logits_gradient.len())?;
-        let wide: Vec<f64> = logits_gradient.iter().map(|&v| f64::from(v)).collect();
-        let added = Oracle::new(network, parameters).backward(&tape, &wide);
-        gradients.iter_mut().zip(added).for_each(|(g, a)| *g += a as f32);
-        Ok(())
+        length("logits gradient", self.head.logits.len(), logits_gradient.len())?;
+        in_pool(|| self.walk_back(network, parameters, logits_gradient, gradients))
     }
 
     /// Batch statistics of the last `forward_train`, per layer.
@@ -75,14 +133,15 @@ impl Executor {
         images: &[f32],
         batch: usize,
     ) -> Result<&[f32], EngineError> {
-        self.tape = None;
+        self.trained = None;
         check(network, parameters, images, batch)?;
         check_statistics(network, statistics)?;
-        let tape = Oracle::new(network, parameters).forward(images, batch, Some(statistics));
-        self.finish(network, tape)
+        in_pool(|| self.forward_groups(network, parameters, statistics, images, batch))?;
+        Ok(&self.head.logits)
     }
 
-    /// Batch-norm statistics over several batches: batch statistics averaged, weighted by images.
+    /// Batch-norm statistics over several batches: batch statistics averaged, weighted by images. Forward only; keeps
+    /// no more activations than the next layers need.
     ///
     /// # Errors
     /// As [`Executor::forward_train`]; no batch at all.
@@ -92,15 +151,18 @@ impl Executor {
         parameters: &[f32],
         batches: impl Iterator<Item = (&'a [f32], usize)>,
     ) -> Result<Vec<NormStatistics>, EngineError> {
+        self.trained = None;
         let mut average = Average::default();
         for (images, batch) in batches {
-            self.forward_train(network, parameters, images, batch)?;
+            check(network, parameters, images, batch)?;
+            in_pool(|| self.forward(network, parameters, images, batch, Purpose::Forward, None, None))?;
             average.add(&self.statistics, batch);
         }
         average.finish().ok_or(EngineError::Length { what: "recalibration batches", expected: 1, got: 0 })
     }
 
-    /// Like `infer`, and calls `observe(tap, values)` for every tensor a quantizer could sit on, dense NHWC.
+    /// Like `infer`, and calls `observe(tap, values)` for every tensor a quantizer could sit on: dense NHWC, the whole
+    /// batch at once, in the order of the layers.
     ///
     /// # Errors
     /// As [`Executor::infer`].
@@ -113,36 +175,47 @@ impl Executor {
         batch: usize,
         observe: &mut dyn FnMut(Tap, &[f32]),
     ) -> Result<&[f32], EngineError> {
-        self.tape = None;
+        self.trained = None;
         check(network, parameters, images, batch)?;
         check_statistics(network, statistics)?;
-        let tape = Oracle::new(network, parameters).forward(images, batch, Some(statistics));
-        let mut tell = |tap: Tap, values: &[f64]| {
-            let narrow: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-            observe(tap, &narrow);
-        };
-        for (index, (layer, entry)) in network.layers.iter().zip(&tape.layers).enumerate() {
-            tell(Tap::Input(index), &entry.loaded);
-            if layer.activation == Activation::Linear {
-                tell(Tap::Output(index), &entry.normalised);
-                tell(Tap::Sum(index), &entry.sum);
-            }
-        }
-        tell(Tap::HeadInput, &tape.layers[network.head.input].output);
-        tell(Tap::Pooled, &tape.pooled);
-        self.finish(network, tape)
+        self.forward(network, parameters, images, batch, Purpose::Forward, Some(statistics), Some(observe))?;
+        Ok(&self.head.logits)
     }
 
-    fn finish(&mut self, network: &Network, tape: Tape) -> Result<&[f32], EngineError> {
-        for (layer, entry) in network.layers.iter().zip(&tape.layers) {
-            if !entry.convolved.iter().all(|v| v.is_finite()) {
-                return Err(EngineError::NotFinite { layer: layer.name.clone() });
-            }
-        }
-        self.logits = tape.logits.iter().map(|&v| v as f32).collect();
-        self.tape = Some(tape);
-        Ok(&self.logits)
+    /// Bytes of the buffers held now.
+    pub fn memory(&self) -> usize {
+        let arenas = [&self.activations, &self.weights, &self.norms, &self.partial, &self.reduced];
+        let floats: usize = arenas.iter().map(|arena| arena.len()).sum();
+        (floats + self.workers.memory()) * size_of::<f32>()
     }
+}
+
+/// How layer `index` reads its input (`index` = number of layers: the head).
+fn load<'a>(network: &Network, plan: &Plan, norms: &'a [f32], parameters: &[f32], index: usize) -> Load<'a> {
+    let input_quantizer =
+        network.layers.get(index).map_or(network.head.input_quantizer, |l| l.input_quantizer);
+    let producer = index.checked_sub(1).filter(|&p| network.layers[p].activation == Activation::Relu6);
+    let norm = producer.map(|p| Arrays::of(&norms[plan.layers[p].norm.clone()], plan.layers[p].pitch).norm());
+    Load { norm, quantizer: quantizer::prepare(input_quantizer, parameters) }
+}
+
+/// Tells networks apart by their shapes and offsets.
+fn fingerprint(network: &Network) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut mix = |value: usize| hash = (hash ^ value as u64).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
+    for layer in &network.layers {
+        let (convolution, weight) = (&layer.convolution, &layer.weight);
+        [convolution.kernel(), convolution.stride(), layer.stored_kernel()].into_iter().for_each(&mut mix);
+        [layer.in_channels, layer.out_channels, layer.input_size].into_iter().for_each(&mut mix);
+        [weight.offset, weight.row_stride, layer.gamma_offset, layer.beta_offset]
+            .into_iter()
+            .for_each(&mut mix);
+        mix(layer.residual.map_or(0, |r| r + 1));
+    }
+    [network.head.weight.offset, network.head.bias_offset, network.head.classes]
+        .into_iter()
+        .for_each(&mut mix);
+    hash
 }
 
 /// Average of batch statistics, weighted by images.
@@ -175,14 +248,9 @@ impl Average {
     }
 }
 
-fn statistics(mean: &[f64], variance: &[f64]) -> NormStatistics {
-    let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
-    NormStatistics { mean: narrow(mean), variance: narrow(variance) }
-}
-
 fn check(network: &Network, parameters: &[f32], images: &[f32], batch: usize) -> Result<(), EngineError> {
     network.check(parameters.len())?;
-    length("images", network.image_length() * batch.max(1), images.len())
+    length("images", network.image_length().saturating_mul(batch.max(1)), images.len())
 }
 
 fn check_statistics(network: &Network, statistics: &[NormStatistics]) -> Result<(), EngineError> {
@@ -190,12 +258,8 @@ fn check_statistics(network: &Network, statistics: &[NormStatistics]) -> Result<
     for (layer, entry) in network.layers.iter().zip(statistics) {
         for (what, got) in [("mean entries", entry.mean.len()), ("variance entries", entry.variance.len())] {
             if got != layer.out_channels {
-                return Err(EngineError::Shape {
-                    layer: layer.name.clone(),
-                    what,
-                    expected: layer.out_channels,
-                    got,
-                });
+                let (layer, expected) = (layer.name.clone(), layer.out_channels);
+                return Err(EngineError::Shape { layer, what, expected, got });
             }
         }
     }

@@ -157,8 +157,8 @@ mod tests {
                 .transposed();
             let mut c = vec![1.0; m * n];
             gemm(a, b, MatrixMut::dense(&mut c, m, n), true).unwrap();
-            for i in 0..m * n {
-                assert!((c[i] - 1.0 - naive(&a, &b, i / n, i % n)).abs() < TOLERANCE, "{m} {k} {n} at {i}");
+            for (i, got) in c.iter().enumerate() {
+                assert!((got - 1.0 - naive(&a, &b, i / n, i % n)).abs() < TOLERANCE, "{m} {k} {n} at {i}");
             }
         }
     }

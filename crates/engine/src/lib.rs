@@ -4,14 +4,19 @@
 //! list forwards, and backwards in reverse. Every trainable number lives in one flat `f32` buffer that the caller
 //! owns, layers refer to it by offset and row stride, so that a subnet is another list over the same numbers.
 
+mod arena;
 pub mod error;
 pub mod executor;
 pub mod gemm;
+mod kernels;
 pub mod losses;
 pub mod network;
+mod ops;
 pub mod optimizer;
 pub mod oracle;
+mod plan;
 pub mod simd;
+mod sums;
 
 pub use error::EngineError;
 pub use executor::Executor;

@@ -122,7 +122,9 @@ mod tests {
     const LOGITS: [f32; 6] = [0.5, -1.0, 2.0, 0.1, 0.2, -0.3];
     const TEACHER: [f32; 6] = [1.5, 0.0, -2.0, 0.4, 3.2, 0.3];
 
-    fn losses() -> [fn(&[f32], &mut [f32]) -> f64; 3] {
+    type Loss = fn(&[f32], &mut [f32]) -> f64;
+
+    fn losses() -> [Loss; 3] {
         [
             |z, g| cross_entropy(z, &[2, 0], 0.0, 1.0, g).unwrap(),
             |z, g| cross_entropy(z, &[2, 0], 0.1, 1.0, g).unwrap(),

@@ -193,13 +193,13 @@ impl<'a> Oracle<'a> {
             classes,
             gradients,
         );
-        let mut pooled = vec![0.0; batch * features];
-        for i in 0..batch * features {
+        let cell = |i: usize| {
             let (image, row) = (i / features, i % features);
-            pooled[i] = (0..classes)
+            (0..classes)
                 .map(|c| logits_gradient[image * classes + c] * tape.head_weight[row * classes + c])
-                .sum();
-        }
+                .sum()
+        };
+        let mut pooled: Vec<f64> = (0..batch * features).map(cell).collect();
         self.quantizer_backward(head.pooled_quantizer, &tape.pooled, &mut pooled, gradients);
         let pixels = tape.head_input.len() / (batch * features);
         let spread = |i: usize| pooled[i / (pixels * features) * features + i % features] / pixels as f64;

@@ -24,6 +24,9 @@ const STATISTICS: f64 = 2e-6;
 /// Gradients, as a share of a parameter tensor's largest: a batch norm's backward pass cancels most of what goes in
 /// (PyTorch's own 32-bit error is up to 2e-6 of the whole vector's largest, more within a small tensor).
 const GRADIENTS: f64 = 2e-5;
+/// Where a case is so badly conditioned that PyTorch's own float32 is further off than the tolerances above (a variance
+/// of zero divides by the root of epsilon), the engine may be as far off as this many times PyTorch.
+const BESIDE_PYTORCH: f64 = 2.0;
 /// Losses are summed in 64 bits; the gradient is rounded to 32 once.
 const LOSS: f64 = 1e-6;
 /// Three optimiser steps, a handful of roundings each.
@@ -66,11 +69,13 @@ fn check(case: &Case) {
     let mut executor = Executor::new();
     let mut gradients = vec![0.0; case.parameters.len()];
     let logits = step(case, &mut executor, &mut gradients);
-    close(&case.name, "logits", &logits, &case.logits, LOGITS);
-    check_statistics(case, &executor);
-    close_by_segment(case, &gradients, 1.0, GRADIENTS);
+    let (logits_error, gradients_error) = case.float32_error;
+    close(&case.name, "logits", &logits, &case.logits, LOGITS.max(BESIDE_PYTORCH * logits_error));
+    check_statistics(case, &executor, STATISTICS.max(BESIDE_PYTORCH * logits_error));
+    let tolerance = GRADIENTS.max(BESIDE_PYTORCH * gradients_error);
+    close_by_segment(case, &gradients, 1.0, tolerance);
     step(case, &mut executor, &mut gradients);
-    close_by_segment(case, &gradients, 2.0, GRADIENTS);
+    close_by_segment(case, &gradients, 2.0, tolerance);
     let inferred =
         executor.infer(&case.network, &case.parameters, &case.given_statistics, &case.images, case.batch);
     close(&case.name, "inferred logits", inferred.unwrap(), &case.inferred, LOGITS);
@@ -84,7 +89,7 @@ fn step(case: &Case, executor: &mut Executor, gradients: &mut [f32]) -> Vec<f32>
     logits
 }
 
-fn check_statistics(case: &Case, executor: &Executor) {
+fn check_statistics(case: &Case, executor: &Executor, tolerance: f64) {
     let all = executor.batch_statistics();
     assert_eq!(all.len(), case.statistics.len(), "{}", case.name);
     for ((got, want), layer) in all.iter().zip(&case.statistics).zip(&case.network.layers) {
@@ -95,9 +100,9 @@ fn check_statistics(case: &Case, executor: &Executor) {
             &format!("{} mean", layer.name),
             &got.mean,
             &want.mean,
-            STATISTICS * mean_scale,
+            tolerance * mean_scale,
         );
-        close(&case.name, &format!("{} variance", layer.name), &got.variance, &want.variance, STATISTICS);
+        close(&case.name, &format!("{} variance", layer.name), &got.variance, &want.variance, tolerance);
     }
 }
 

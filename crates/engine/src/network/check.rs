@@ -65,7 +65,7 @@ impl Context<'_> {
 
     fn convolution(&self, layer: &Layer) -> Checked {
         let (kernel, stride) = (layer.convolution.kernel(), layer.convolution.stride());
-        if kernel % 2 == 0 || kernel > 15 {
+        if kernel.is_multiple_of(2) || kernel > 15 {
             return Err(unsupported(self.name, "an even kernel, or one above 15"));
         }
         if stride != 1 && stride != 2 {
@@ -88,11 +88,11 @@ impl Context<'_> {
 
     fn transform_steps(&self, transform: &KernelTransform) -> Result<usize, EngineError> {
         let mut size = transform.stored;
-        if size % 2 == 0 || size > 15 {
+        if size.is_multiple_of(2) || size > 15 {
             return Err(unsupported(self.name, "an even stored kernel, or one above 15"));
         }
         for step in &transform.steps {
-            if step.kernel >= size || step.kernel % 2 == 0 {
+            if step.kernel >= size || step.kernel.is_multiple_of(2) {
                 return Err(unsupported(self.name, "a kernel step to an even or not smaller size"));
             }
             self.range("kernel matrix", step.matrix_offset, step.kernel.pow(4))?;
@@ -127,6 +127,9 @@ impl Context<'_> {
 
     fn residual(&self, layers: &[Layer], index: usize, source: usize) -> Checked {
         let layer = &layers[index];
+        if layers[..index].iter().any(|other| other.residual == Some(source)) {
+            return Err(unsupported(self.name, "a residual from a layer that is another one's residual too"));
+        }
         if source >= index || layers[source].activation != Activation::Linear {
             return Err(unsupported(self.name, "a residual from anything but an earlier linear layer"));
         }

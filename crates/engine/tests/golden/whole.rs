@@ -13,7 +13,7 @@ const WHOLE: f64 = 1e-4;
 const TENSOR: f64 = 1e-3;
 /// Share of the whole gradient below which a tensor's is only rounding: the shift before a 1x1 convolution and its
 /// batch norm has no effect, its true gradient is zero.
-const FLOOR: f64 = 1e-5;
+const FLOOR: f64 = 1e-3;
 /// Through 29 layers the logits gather more roundings than in a small network.
 const DEEP_LOGITS: f64 = 10.0 * LOGITS;
 

@@ -1,0 +1,80 @@
+//! # Batch norm
+//!
+//! Forward: `z = scale · y + shift`, `scale = gamma / sqrt(variance + ε)`, `shift = beta - mean · scale`.
+//! Backward, with n elements per channel, `S₁ = Σ g`, `S₂ = Σ g (y - mean)`, `i = 1 / sqrt(variance + ε)`:
+//!
+//! ```text
+//! d beta = S₁        d gamma = S₂ i
+//! dy = scale g - scale S₁ / n - (y - mean) · scale S₂ i² / n  =  scale g + (y - mean) slope + offset
+//! ```
+//!
+//! There is no pass over the data here: the sums come from the producers' epilogues, and `z` and `dy` are computed
+//! where they are read. All in `f64`, over channels only.
+
+use crate::kernels::elementwise::{Norm, NormGradient, Quantizer};
+use crate::network::{EPSILON, Layer, NormStatistics};
+
+/// The five arrays of a layer, each of `pitch` numbers.
+pub(crate) struct Arrays<'a> {
+    pub mean: &'a [f32],
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub slope: &'a [f32],
+    pub offset: &'a [f32],
+}
+
+impl<'a> Arrays<'a> {
+    /// Splits the numbers of a layer.
+    pub(crate) fn of(numbers: &'a [f32], pitch: usize) -> Self {
+        let array = |i: usize| &numbers[i * pitch..(i + 1) * pitch];
+        Self { mean: array(0), scale: array(1), shift: array(2), slope: array(3), offset: array(4) }
+    }
+
+    /// The forward part.
+    pub(crate) fn norm(&self) -> Norm<'a> {
+        Norm { mean: self.mean, scale: self.scale, shift: self.shift }
+    }
+
+    /// The backward part.
+    pub(crate) fn gradient(&self, output_quantizer: Option<Quantizer>) -> NormGradient<'a> {
+        NormGradient { norm: self.norm(), slope: self.slope, offset: self.offset, output_quantizer }
+    }
+}
+
+/// Fills mean, scale and shift from statistics.
+pub(crate) fn prepare(layer: &Layer, parameters: &[f32], statistics: &NormStatistics, numbers: &mut [f32]) {
+    let pitch = numbers.len() / 5;
+    numbers.fill(0.0);
+    for c in 0..layer.out_channels {
+        let (mean, inverse) = (f64::from(statistics.mean[c]), inverse(statistics.variance[c]));
+        let scale = f64::from(parameters[layer.gamma_offset + c]) * inverse;
+        numbers[c] = statistics.mean[c];
+        numbers[pitch + c] = scale as f32;
+        numbers[2 * pitch + c] = (f64::from(parameters[layer.beta_offset + c]) - mean * scale) as f32;
+    }
+}
+
+/// Fills slope and offset from the sums over `count` elements, and adds the gradients of gamma and beta.
+pub(crate) fn backward(
+    layer: &Layer,
+    parameters: &[f32],
+    statistics: &NormStatistics,
+    sums: [&[f64]; 2],
+    count: usize,
+    numbers: &mut [f32],
+    gradients: &mut [f32],
+) {
+    let (pitch, count) = (numbers.len() / 5, count as f64);
+    for c in 0..layer.out_channels {
+        let (first, second, inverse) = (sums[0][c], sums[1][c], inverse(statistics.variance[c]));
+        let scale = f64::from(parameters[layer.gamma_offset + c]) * inverse;
+        numbers[3 * pitch + c] = (-scale * second * inverse * inverse / count) as f32;
+        numbers[4 * pitch + c] = (-scale * first / count) as f32;
+        gradients[layer.beta_offset + c] += first as f32;
+        gradients[layer.gamma_offset + c] += (second * inverse) as f32;
+    }
+}
+
+fn inverse(variance: f32) -> f64 {
+    1.0 / (f64::from(variance.max(0.0)) + f64::from(EPSILON)).sqrt()
+}
