@@ -10,12 +10,14 @@
 //! Never trains, prints or reads the clock; where time is measured, the clock is an argument.
 #![deny(missing_docs)]
 
+pub mod card;
 mod error;
 pub mod executor;
 pub mod fold;
 pub mod graph;
 mod lower;
 pub mod onnx;
+pub mod policy;
 pub mod requantize;
 pub mod runtime;
 #[cfg(test)]
@@ -23,9 +25,11 @@ mod samples;
 mod trained;
 pub mod verify;
 
+pub use card::ModelCard;
 pub use error::{ExportError, Result};
 pub use executor::{Executor, Outputs};
 pub use graph::QuantizedNetwork;
+pub use policy::Policy;
 pub use requantize::Style;
 pub use trained::{NamedArray, TrainedModel};
 pub use verify::{LabelledImages, Verification, VerifyOptions, verify_onnx};
