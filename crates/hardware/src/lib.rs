@@ -35,7 +35,7 @@ pub use accelerator::{Accelerator, Section};
 pub use cost::{BufferTraffic, Costs, DramTraffic, EnergyParts, LayerCost, Limit};
 pub use error::HardwareError;
 pub use models::{CostModel, MODELS};
-pub use pricer::{CandidatePricer, Metric};
+pub use pricer::{BlockChoice, CandidatePricer, Metric};
 pub use reachable::reachable_layers;
 pub use table::{
     Accounting, CostTable, LayerKey, Provenance, Row, import_dictionary, import_per_layer, layers_csv,

@@ -3,8 +3,8 @@
 use sartor_hardware::{Accelerator, Costs, LayerKey};
 use sartor_space::{Layer, networks};
 
-/// The authors' figures are given to seven digits.
-const ENERGY_TOLERANCE: f64 = 1e-7;
+/// The authors' energies are given to seven decimals of a millijoule.
+const ENERGY_TOLERANCE_MJ: f64 = 0.5001e-7;
 const LATENCY_TOLERANCE: f64 = 1e-9;
 /// Counters are whole numbers; energies are products of them.
 const COUNTER_ENERGY_TOLERANCE: f64 = 1e-12;
@@ -57,7 +57,7 @@ fn apq_reproduces_the_worked_rows() {
         let cost = chip.price_layer(&layer(row.shape, row.bits, row.first)).unwrap();
         let name = format!("{:?} {:?}: {} {}", row.shape, row.bits, cost.latency, cost.energy);
         assert!((cost.latency.0 - row.latency_ms).abs() < LATENCY_TOLERANCE, "{name}");
-        assert!((cost.energy.0 / row.energy_mj - 1.0).abs() < ENERGY_TOLERANCE, "{name}");
+        assert!((cost.energy.0 - row.energy_mj).abs() < ENERGY_TOLERANCE_MJ, "{name}");
     }
 }
 
@@ -75,7 +75,7 @@ fn apq_reproduces_mobilenet_v2() {
 fn public_reproduces_the_simulators_counters() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/bitfusion-public/layers.csv");
     let Ok(text) = std::fs::read_to_string(path) else {
-        eprintln!("skipped: {path} is not there");
+        println!("skipped: {path} is not there");
         return;
     };
     let chip = Accelerator::preset("bitfusion-public").unwrap();
