@@ -82,7 +82,7 @@ pub(crate) fn block_layers(
         expand.signed_input = !context.after_stem || space.stem().separable_out_channels.is_some();
         (depthwise.input_size, depthwise.stride) = (context.size, stride);
         project.input_size = depthwise.output_size();
-        project.residual = stride == 1 && context.channels == choices.out_channels;
+        project.residual = expand.signed_input && stride == 1 && context.channels == choices.out_channels;
     }
     layers
 }

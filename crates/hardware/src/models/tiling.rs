@@ -381,3 +381,137 @@ fn sizes(step: u64, dimension: u64) -> Vec<u64> {
     let doubling = std::iter::successors(Some(step), |size| size.checked_mul(2));
     doubling.take_while(|&size| size < dimension).chain([dimension]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Accelerator;
+    use crate::models::Parameters;
+    use crate::models::bitfusion_apq::ApqRules;
+    use crate::models::bitfusion_public::PublicRules;
+
+    /// 0 batch, 1 and 2 output side, 3 input channels, 4 output channels.
+    fn naive_orders() -> Vec<[usize; 5]> {
+        let all = (0..5usize.pow(5)).map(|code| [0, 1, 2, 3, 4].map(|place| code / 5usize.pow(place) % 5));
+        all.filter(|order| (0..5).all(|turn| order.contains(&turn))).collect()
+    }
+
+    /// Every tiling, every one of the 120 orders, no bound, written without anything of the search but the rules.
+    fn naive(chip: &BitFusion, rules: &impl Rules, layer: &Convolution) -> Option<(u64, f64)> {
+        let mut best: Option<(u64, f64)> = None;
+        let orders = naive_orders();
+        assert_eq!(orders.len(), 120);
+        for tile in tiles(chip, layer) {
+            let (loads, sizes) = (rules.loads(chip, layer, &tile), rules.capacities(chip, layer, &tile));
+            let half = chip.half_buffers();
+            if sizes.input > half.input || sizes.weight > half.weight || sizes.output > half.output {
+                continue;
+            }
+            let side = layer.output.div_ceil(tile.output);
+            let trips = [
+                layer.batch.div_ceil(tile.batch),
+                side,
+                side,
+                layer.in_channels.div_ceil(tile.in_channels),
+                layer.out_channels.div_ceil(tile.out_channels),
+            ];
+            let count: u64 = trips.iter().product();
+            let array = rules.array_accesses(chip, layer, &tile).times(count);
+            let compute = count * chip.tile_cycles(layer, &tile);
+            for order in &orders {
+                let walk = |load, size, half, indexed: [bool; 5]| naive_walk(load, size, half, indexed, &trips, order);
+                let input = walk(loads.input, sizes.input, half.input, [true, true, true, true, false]);
+                let weight = walk(loads.weight, sizes.weight, half.weight, [false, false, false, true, true]);
+                let output = walk(loads.output, sizes.output, half.output, [true, true, true, false, true]);
+                let traffic = Operands { input: input.0, weight: weight.0, output: output.0 };
+                let resident = Operands { input: input.1, weight: weight.1, output: output.1 };
+                let cycles = rules.cycles(chip, compute, &Movement { traffic, resident });
+                let both = Access { read: array.output + traffic.output, write: array.output + traffic.output };
+                let accesses = Accesses {
+                    input: Access { read: array.input, write: traffic.input },
+                    weight: Access { read: array.weight, write: traffic.weight },
+                    output: both,
+                };
+                let energy = chip.energy.parts(compute, cycles, traffic.total(), &accesses).total();
+                if best.is_none_or(|best| (cycles, energy) < best) {
+                    best = Some((cycles, energy));
+                }
+            }
+        }
+        best
+    }
+
+    fn naive_walk(
+        load: u64,
+        size: u64,
+        half: u64,
+        indexed: [bool; 5],
+        trips: &[u64; 5],
+        order: &[usize; 5],
+    ) -> (u64, u64) {
+        let (mut traffic, mut gathered, mut largest, mut fits) = (load, size, load, true);
+        for &turn in order {
+            if !fits || indexed[turn] {
+                traffic *= trips[turn];
+            }
+            if fits && indexed[turn] {
+                gathered *= trips[turn];
+                fits = gathered <= half;
+                largest = if fits { traffic } else { largest };
+            }
+        }
+        (traffic, largest)
+    }
+
+    fn layers() -> impl Strategy<Value = Convolution> {
+        let shape = (1..=3u64, 0..4usize, 1..=60u64, 1..=2u64, 1..=200u64, 1..=300u64);
+        (shape, 1..=8u64, 1..=8u64, any::<bool>()).prop_map(|(shape, activation_bits, weight_bits, unrolled)| {
+            let (batch, kernel, output, stride, in_channels, out_channels) = shape;
+            let kernel = [1, 3, 5, 7][kernel];
+            Convolution {
+                batch,
+                kernel,
+                output,
+                stride,
+                in_channels,
+                out_channels,
+                activation_bits,
+                weight_bits,
+                unrolled,
+            }
+        })
+    }
+
+    fn chip(name: &str) -> BitFusion {
+        match Accelerator::preset(name).unwrap().parameters {
+            Parameters::BitFusion(chip) => chip,
+            Parameters::Roofline(_) => unreachable!("not a Bit Fusion specification"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn the_search_equals_the_naive_loops(layer in layers(), rows in 3..=6u32, columns in 3..=6u32) {
+            for (chip, apq) in [(chip("bitfusion-apq"), true), (chip("bitfusion-public"), false)] {
+                let chip = BitFusion { rows: 1 << rows, columns: 1 << columns, ..chip };
+                let (expected, found) = match apq {
+                    true => (naive(&chip, &ApqRules, &layer), search(&chip, &ApqRules, &layer)),
+                    false => (naive(&chip, &PublicRules, &layer), search(&chip, &PublicRules, &layer)),
+                };
+                prop_assert_eq!(found.map(|mapping| (mapping.cycles, mapping.energy_nj)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_double_and_end_at_the_dimension() {
+        assert_eq!(sizes(1, 1), [1]);
+        assert_eq!(sizes(1, 112), [1, 2, 4, 8, 16, 32, 64, 112]);
+        assert_eq!(sizes(32, 96), [32, 64, 96]);
+        assert_eq!(sizes(32, 20), [20]);
+    }
+}
