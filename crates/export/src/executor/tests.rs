@@ -213,3 +213,27 @@ proptest! {
         }
     }
 }
+
+/// 80 channels of 255 × 127 pass 2^24 in a 3×3 convolution, so the sums run on integers; both ways must be exact.
+#[test]
+fn sums_beyond_exact_floats_are_exact() {
+    let rows = 9 * 80;
+    let layer = |weight: i8| Convolution {
+        name: "wide".into(),
+        kind: LayerKind::Dense,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        weights: weights(&vec![weight; rows], &[1e-5], &[-1]),
+        input: 0,
+        output: 1,
+    };
+    let unit = Quantizer { scale: 1.0, ..Quantizer::unsigned(8, 255.0) };
+    let tensors = [tensor(3, 80, Quantizer::image(0, 1.0)), tensor(3, 1, unit)];
+    for weight in [1, 127] {
+        let layer = layer(weight);
+        let result = Prepared::new(&layer, &tensors, Style::default()).run(&vec![255; tensors[0].len()]);
+        let centre = (rows * 255 * weight as usize - 1) as f32 * 1e-5;
+        assert_eq!(i32::from(result[4]), centre.round_ties_even().min(255.0) as i32, "weight {weight}");
+    }
+}
