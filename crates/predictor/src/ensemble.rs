@@ -12,6 +12,7 @@ use crate::error::PredictorError;
 use crate::metrics::mean;
 use crate::mlp::train::{Examples, Frozen, MlpSettings, train};
 use crate::mlp::{Activations, HeadPlacement, Mlp, Shape};
+use crate::sharing::Sharing;
 
 /// Candidates per matrix product when scoring: enough rows for the kernel, few enough to stay in cache.
 const CHUNK: usize = 64;
@@ -33,55 +34,26 @@ pub(crate) struct Ensemble {
 
 impl Ensemble {
     /// Fits `members` networks from random starts.
-    pub fn fit(
-        shape: Shape,
-        members: usize,
-        data: &Examples<'_>,
-        unit: (f64, f64),
-        settings: &MlpSettings,
-        seed: u64,
-    ) -> Result<Self, PredictorError> {
-        let active = data.features.iter().map(|features| features.len()).max().unwrap_or(1);
-        let start = |rng: &mut ChaCha8Rng, _: usize| Mlp::random(shape, active, rng);
-        Self::train_all(members, data, unit, settings, &Vec::new(), seed, start)
+    pub fn fit(shape: Shape, members: usize, lesson: &Lesson<'_>, seed: u64) -> Result<Self, PredictorError> {
+        let active = lesson.features.iter().map(Vec::len).max().unwrap_or(1);
+        lesson.teach_all(members, seed, |rng, _| Mlp::random(shape, active, rng))
     }
 
-    /// Fits networks that start from those of `from`, with a fresh policy head.
-    #[allow(clippy::too_many_arguments)]
+    /// Fits networks that start from those of `from`, with a fresh policy head whose rows lie within ± `bound`; what
+    /// the old networks say about accuracy is first multiplied by `slope`.
     pub fn fit_from(
         from: &Ensemble,
         policy: usize,
-        transfer: (HeadPlacement, f32),
-        data: &Examples<'_>,
-        unit: (f64, f64),
-        settings: &MlpSettings,
-        frozen: &Frozen,
+        (placement, bound, slope): (HeadPlacement, f32, f64),
+        lesson: &Lesson<'_>,
         seed: u64,
     ) -> Result<Self, PredictorError> {
-        let (placement, bound) = transfer;
+        let ((_, scale), _) = standardise(lesson.accuracies);
         let start = |rng: &mut ChaCha8Rng, index: usize| {
-            from.members[index].with_policy_head(policy, placement, bound, rng)
+            let old = &from.members[index];
+            old.with_policy_head(policy, placement, bound, rng).amplified((slope * old.scale / scale) as f32)
         };
-        Self::train_all(from.members.len(), data, unit, settings, frozen, seed, start)
-    }
-
-    fn train_all(
-        members: usize,
-        data: &Examples<'_>,
-        (mean, scale): (f64, f64),
-        settings: &MlpSettings,
-        frozen: &Frozen,
-        seed: u64,
-        start: impl Fn(&mut ChaCha8Rng, usize) -> Mlp + Sync,
-    ) -> Result<Self, PredictorError> {
-        let member = |index: usize| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(index as u64);
-            let mut mlp = Mlp { mean, scale, ..start(&mut rng, index) };
-            train(&mut mlp, data, settings, frozen, &mut rng).map(|()| mlp)
-        };
-        let members = (0..members).into_par_iter().map(member).collect::<Result<_, _>>()?;
-        Ok(Self { members })
+        lesson.teach_all(from.members.len(), seed, start)
     }
 
     /// Mean and spread for every candidate, given by its active features.
@@ -97,6 +69,44 @@ impl Ensemble {
             Ok(outputs.iter().map(|values| summary(values)).collect::<Vec<_>>())
         });
         Ok(chunks.collect::<Result<Vec<_>, PredictorError>>()?.concat())
+    }
+}
+
+/// Everything the members of an ensemble are taught with.
+pub(crate) struct Lesson<'a> {
+    /// Active features of every pair.
+    pub features: &'a [Vec<u32>],
+    /// Measured accuracies.
+    pub accuracies: &'a [f64],
+    /// Which rows are shared while training.
+    pub sharing: &'a Sharing,
+    /// Weights that stay as they are.
+    pub frozen: Frozen,
+    /// Training of each member.
+    pub settings: &'a MlpSettings,
+}
+
+impl Lesson<'_> {
+    fn teach_all(
+        &self,
+        members: usize,
+        seed: u64,
+        start: impl Fn(&mut ChaCha8Rng, usize) -> Mlp + Sync,
+    ) -> Result<Ensemble, PredictorError> {
+        let ((mean, scale), targets) = standardise(self.accuracies);
+        let widened: Vec<_> =
+            self.features.iter().map(|features| self.sharing.widen_features(features)).collect();
+        let examples = Examples { features: widened.iter().map(Vec::as_slice).collect(), targets };
+        let member = |index: usize| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(index as u64);
+            let plain = Mlp { mean, scale, ..start(&mut rng, index) };
+            let mut wide = self.sharing.widen(&plain);
+            train(&mut wide, &examples, self.settings, &self.frozen, &mut rng)?;
+            Ok(self.sharing.fold(&wide, plain.shape))
+        };
+        let members = (0..members).into_par_iter().map(member).collect::<Result<_, PredictorError>>()?;
+        Ok(Ensemble { members })
     }
 }
 

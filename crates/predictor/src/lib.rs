@@ -4,13 +4,18 @@
 //! full-precision predictor is transferred to mixed precision with few pairs ([`Predictor::fit_from`]); a
 //! [`RankingReport`] says how well it orders candidates it has not seen.
 
+mod description;
 mod ensemble;
 mod error;
+mod gaussian_process;
 mod interval;
+mod linear_algebra;
 mod metrics;
 mod mlp;
 mod pairs;
 mod predictor;
+mod process;
+mod sharing;
 mod store;
 mod transfer;
 
@@ -24,5 +29,6 @@ pub use mlp::HeadPlacement;
 pub use mlp::train::MlpSettings;
 pub use pairs::{FEWEST_PAIRS, Pairs};
 pub use predictor::{FitSettings, Precision, Predictor};
+pub use process::Method;
 pub use store::FORMAT_VERSION;
 pub use transfer::{Freeze, TransferSettings};

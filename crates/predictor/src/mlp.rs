@@ -22,9 +22,9 @@ pub(crate) mod train;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeadPlacement {
     /// Added before the first ReLU, as the papers' text and figure have it.
-    #[default]
     BeforeActivation,
     /// Added after the first ReLU, as the authors' release has it.
+    #[default]
     AfterActivation,
 }
 
@@ -147,6 +147,13 @@ impl Mlp {
                 .for_each(|value| *value = rng.random_range(-bound..=bound));
         }
         Self { shape, values, ..*self }
+    }
+
+    /// The same network with every output multiplied by `gain`.
+    pub fn amplified(mut self, gain: f32) -> Self {
+        let range = self.shape.output().start..self.shape.output_bias().end;
+        self.values[range].iter_mut().for_each(|value| *value *= gain);
+        self
     }
 
     /// Outputs (before mean and scale) of candidates given by their active features: architecture positions first,

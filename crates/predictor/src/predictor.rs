@@ -4,12 +4,14 @@
 
 use sartor_space::{Candidate, SearchSpace};
 
-use crate::ensemble::{Ensemble, Prediction, standardise};
+use crate::ensemble::{Ensemble, Lesson, Prediction};
 use crate::error::PredictorError;
 use crate::metrics::RankingReport;
-use crate::mlp::train::{Examples, MlpSettings};
+use crate::mlp::train::{Frozen, MlpSettings};
 use crate::mlp::{HeadPlacement, Shape};
 use crate::pairs::Pairs;
+use crate::process::Process;
+use crate::sharing::Sharing;
 
 /// How an ensemble of networks is fitted from scratch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,6 +71,7 @@ pub enum Precision {
 pub struct Predictor {
     pub(crate) space: SearchSpace,
     pub(crate) ensemble: Ensemble,
+    pub(crate) process: Option<Process>,
 }
 
 impl Predictor {
@@ -93,11 +96,15 @@ impl Predictor {
             hidden: settings.mlp.hidden,
             placement,
         };
-        let features = features(space, &pairs.candidates, policy > 0);
-        let (unit, targets) = standardise(&pairs.accuracies);
-        let examples = Examples { features: features.iter().map(Vec::as_slice).collect(), targets };
-        let ensemble = Ensemble::fit(shape, settings.members, &examples, unit, &settings.mlp, seed)?;
-        Ok(Self { space: space.clone(), ensemble })
+        let lesson = Lesson {
+            features: &features(space, &pairs.candidates, policy > 0),
+            accuracies: &pairs.accuracies,
+            sharing: &Sharing::new(space, policy > 0),
+            frozen: Frozen::new(),
+            settings: &settings.mlp,
+        };
+        let ensemble = Ensemble::fit(shape, settings.members, &lesson, seed)?;
+        Ok(Self { space: space.clone(), ensemble, process: None })
     }
 
     /// The space it was fitted on.
@@ -124,7 +131,12 @@ impl Predictor {
     /// # Errors
     /// Only if the weights do not fit together.
     pub fn predict(&self, candidates: &[Candidate]) -> Result<Vec<Prediction>, PredictorError> {
-        self.ensemble.predict(&features(&self.space, candidates, self.precision() == Precision::Mixed))
+        let features = features(&self.space, candidates, self.precision() == Precision::Mixed);
+        let networks = self.ensemble.predict(&features)?;
+        match &self.process {
+            None => Ok(networks),
+            Some(process) => Ok(process.blend(&self.space, candidates, &networks)?),
+        }
     }
 
     /// Predicted accuracy (0–1) of every candidate.
@@ -140,6 +152,7 @@ impl Predictor {
         Self {
             space: self.space.clone(),
             ensemble: Ensemble { members: self.ensemble.members[..1].to_vec() },
+            process: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! # Predictor files
 //!
-//! Safetensors: one flat f32 tensor `member.<i>` per network, sizes and provenance in the metadata. The space's hash
+//! Safetensors: one flat f32 tensor `member.<i>` per network (`base.<i>`: the full-precision ones that a process reads),
+//! f64 tensors `process.<name>` if there is a process, sizes and provenance in the metadata. The space's hash
 //! is inside, and a predictor is only read for the space it was fitted on.
 
 use std::collections::HashMap;
@@ -11,11 +12,13 @@ use sartor_space::SearchSpace;
 
 use crate::ensemble::Ensemble;
 use crate::error::PredictorError;
+use crate::gaussian_process::GaussianProcess;
 use crate::mlp::{HeadPlacement, Mlp, Shape};
 use crate::predictor::Predictor;
+use crate::process::{Method, Process};
 
 /// Version of the file's layout.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 type Metadata = HashMap<String, String>;
 
@@ -25,9 +28,14 @@ impl Predictor {
     /// # Errors
     /// [`PredictorError::BadFile`] if the numbers cannot be laid out.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PredictorError> {
-        let bytes: Vec<Vec<u8>> = self.ensemble.members.iter().map(little_endian).collect();
-        let views = bytes.iter().enumerate().map(|(index, bytes)| member_view(index, bytes));
-        let views = views.collect::<Result<Vec<_>, _>>()?;
+        let mut arrays = networks("member", &self.ensemble);
+        if let Some(process) = &self.process {
+            arrays.extend(process.base.iter().flat_map(|base| networks("base", base)));
+            arrays.extend(
+                process.process.parts().into_iter().map(|(name, values)| Array::of_f64(name, &values)),
+            );
+        }
+        let views = arrays.iter().map(Array::view).collect::<Result<Vec<_>, _>>()?;
         // One metadata entry only: the order of several would differ from run to run.
         let metadata = Metadata::from([("sartor".to_string(), self.header())]);
         serialize(views, Some(metadata)).map_err(bad)
@@ -35,13 +43,17 @@ impl Predictor {
 
     fn header(&self) -> String {
         let (shape, first) = (self.shape(), &self.ensemble.members[0]);
+        let base = self.process.as_ref().and_then(|process| process.base.as_ref());
         let placement = match shape.placement {
             HeadPlacement::BeforeActivation => "before",
             HeadPlacement::AfterActivation => "after",
         };
         let fields = [
             ("format", FORMAT_VERSION.to_string()),
-            ("kind", "mlp".into()),
+            ("method", self.method().name().into()),
+            ("base_members", base.map_or(0, |base| base.members.len()).to_string()),
+            ("base_mean", format!("{:?}", base.map_or(0.0, |base| base.members[0].mean))),
+            ("base_scale", format!("{:?}", base.map_or(1.0, |base| base.members[0].scale))),
             ("space", self.space.name().into()),
             ("space_hash", self.space.hash()),
             ("members", self.members().to_string()),
@@ -65,19 +77,43 @@ impl Predictor {
         let header = Header::read(text.ok_or_else(|| bad("no header of this program"))?);
         header.check(space)?;
         let shape = header.shape(space)?;
-        let (mean, scale) = (header.number("mean")?, header.number("scale")?);
         let tensors = SafeTensors::deserialize(bytes).map_err(bad)?;
-        let member = |index: usize| -> Result<Mlp, PredictorError> {
-            let view = tensors.tensor(&format!("member.{index:03}")).map_err(bad)?;
-            let values = floats(&view, shape.len())?;
-            Ok(Mlp { shape, values, mean, scale })
-        };
-        let members = (0..header.number("members")?).map(member).collect::<Result<Vec<_>, _>>()?;
-        if members.is_empty() {
+        let ensemble = header.networks(&tensors, "member", "", shape)?;
+        if ensemble.members.is_empty() {
             return Err(bad("no members"));
         }
-        Ok(Self { space: space.clone(), ensemble: Ensemble { members } })
+        let process = header.process(&tensors, shape)?;
+        Ok(Self { space: space.clone(), ensemble, process })
     }
+}
+
+/// A named array on its way into the file.
+struct Array {
+    name: String,
+    dtype: Dtype,
+    bytes: Vec<u8>,
+}
+
+impl Array {
+    fn of_f64(name: &str, values: &[f64]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name: format!("process.{name}"), dtype: Dtype::F64, bytes }
+    }
+
+    fn view(&self) -> Result<(&str, TensorView<'_>), PredictorError> {
+        let length = self.bytes.len() / if self.dtype == Dtype::F64 { 8 } else { 4 };
+        let view = TensorView::new(self.dtype, vec![length], &self.bytes).map_err(bad)?;
+        Ok((&self.name, view))
+    }
+}
+
+fn networks(prefix: &str, ensemble: &Ensemble) -> Vec<Array> {
+    let array = |(index, mlp): (usize, &Mlp)| Array {
+        name: format!("{prefix}.{index:03}"),
+        dtype: Dtype::F32,
+        bytes: mlp.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    ensemble.members.iter().enumerate().map(array).collect()
 }
 
 /// The fields of the metadata entry.
@@ -115,6 +151,38 @@ impl Header {
         Ok(())
     }
 
+    /// Networks `<prefix>.000`, …; their count, mean and scale stand in the fields that start with `fields`.
+    fn networks(
+        &self,
+        tensors: &SafeTensors<'_>,
+        prefix: &str,
+        fields: &str,
+        shape: Shape,
+    ) -> Result<Ensemble, PredictorError> {
+        let (mean, scale) = (self.number(&format!("{fields}mean"))?, self.number(&format!("{fields}scale"))?);
+        let member = |index: usize| -> Result<Mlp, PredictorError> {
+            let view = tensors.tensor(&format!("{prefix}.{index:03}")).map_err(bad)?;
+            Ok(Mlp { shape, values: floats(&view, shape.len())?, mean, scale })
+        };
+        let count: usize = self.number(&format!("{fields}members"))?;
+        Ok(Ensemble { members: (0..count).map(member).collect::<Result<_, _>>()? })
+    }
+
+    fn process(&self, tensors: &SafeTensors<'_>, shape: Shape) -> Result<Option<Process>, PredictorError> {
+        let name = self.text("method")?;
+        let method = Method::ALL.into_iter().find(|method| method.name() == name);
+        let method = method.ok_or_else(|| bad(format!("unknown method `{name}`")))?;
+        if method == Method::Networks {
+            return Ok(None);
+        }
+        let base = self.networks(tensors, "base", "base_", Shape { policy: 0, ..shape })?;
+        let part =
+            |name: &str| tensors.tensor(&format!("process.{name}")).ok().and_then(|view| doubles(&view));
+        let process = GaussianProcess::from_parts(method.kernel(), part);
+        let process = process.ok_or_else(|| bad("the numbers of the process do not fit each other"))?;
+        Ok(Some(Process { method, process, base: Some(base).filter(|base| !base.members.is_empty()) }))
+    }
+
     fn shape(&self, space: &SearchSpace) -> Result<Shape, PredictorError> {
         let placement = match self.text("placement")? {
             "before" => HeadPlacement::BeforeActivation,
@@ -137,15 +205,6 @@ fn bad(message: impl ToString) -> PredictorError {
     PredictorError::BadFile { message: message.to_string() }
 }
 
-fn member_view(index: usize, bytes: &[u8]) -> Result<(String, TensorView<'_>), PredictorError> {
-    let view = TensorView::new(Dtype::F32, vec![bytes.len() / size_of::<f32>()], bytes).map_err(bad)?;
-    Ok((format!("member.{index:03}"), view))
-}
-
-fn little_endian(mlp: &Mlp) -> Vec<u8> {
-    mlp.values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
 fn floats(view: &TensorView<'_>, length: usize) -> Result<Vec<f32>, PredictorError> {
     if view.dtype() != Dtype::F32 || view.shape() != [length] {
         return Err(bad(format!("a tensor of {:?}, expected {length} f32", view.shape())));
@@ -157,4 +216,10 @@ fn floats(view: &TensorView<'_>, length: usize) -> Result<Vec<f32>, PredictorErr
     } else {
         Err(bad("a weight that is not finite"))
     }
+}
+
+fn doubles(view: &TensorView<'_>) -> Option<Vec<f64>> {
+    let values: Vec<f64> =
+        view.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    (view.dtype() == Dtype::F64 && values.iter().all(|value| value.is_finite())).then_some(values)
 }

@@ -1,0 +1,254 @@
+//! # Beside the networks: a Gaussian process, ridge regression, and the choice between them
+//!
+//! On few pairs a process that is told how candidates are alike (`description`) usually orders better than the
+//! papers' networks. [`Predictor::fit_best`] fits both and uses their mean or the process alone, whichever ordered
+//! better in cross-validation on the pairs given; the held-out pairs take no part.
+
+use sartor_space::{Candidate, SearchSpace};
+
+use crate::description::{describe, ranges};
+use crate::ensemble::{Ensemble, Prediction};
+use crate::error::PredictorError;
+use crate::gaussian_process::{GaussianProcess, Kernel, MOST_PAIRS, Table};
+use crate::metrics::pairwise_accuracy;
+use crate::pairs::{Pairs, shuffled};
+use crate::predictor::{FitSettings, Predictor, features};
+use crate::transfer::TransferSettings;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// Parts of the cross-validation.
+const FOLDS: usize = 5;
+
+/// A way to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The papers' networks, an ensemble of them.
+    Networks,
+    /// The Gaussian process.
+    Process,
+    /// Ridge regression on the encoding.
+    Ridge,
+    /// Mean of networks and process.
+    Both,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Method; 4] = [Method::Networks, Method::Process, Method::Ridge, Method::Both];
+
+    /// Name in configuration files and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Networks => "networks",
+            Self::Process => "process",
+            Self::Ridge => "ridge",
+            Self::Both => "both",
+        }
+    }
+
+    /// The covariance of the method's process.
+    pub(crate) fn kernel(self) -> Kernel {
+        if self == Self::Ridge { Kernel::Linear } else { Kernel::Full }
+    }
+
+    /// Share of the process in the prediction.
+    fn share(self) -> f64 {
+        match self {
+            Self::Networks => 0.0,
+            Self::Process | Self::Ridge => 1.0,
+            Self::Both => 0.5,
+        }
+    }
+}
+
+/// A fitted process with what it needs to describe candidates.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub method: Method,
+    pub process: GaussianProcess,
+    /// The full-precision networks, after a transfer.
+    pub base: Option<Ensemble>,
+}
+
+impl Process {
+    fn fit(
+        space: &SearchSpace,
+        pairs: &Pairs,
+        method: Method,
+        base: Option<&Ensemble>,
+    ) -> Result<Self, PredictorError> {
+        let described = described(space, &pairs.candidates, base)?;
+        let groups = ranges(&described[0]);
+        let rows = described.iter().map(|groups| groups.concat()).collect();
+        let process = GaussianProcess::fit(Table { rows, groups }, &pairs.accuracies, method.kernel())?;
+        Ok(Self { method, process, base: base.cloned() })
+    }
+
+    /// The prediction of process and networks together.
+    pub fn blend(
+        &self,
+        space: &SearchSpace,
+        candidates: &[Candidate],
+        networks: &[Prediction],
+    ) -> Result<Vec<Prediction>, PredictorError> {
+        let described = described(space, candidates, self.base.as_ref())?;
+        let rows: Vec<Vec<f64>> = described.iter().map(|groups| groups.concat()).collect();
+        let share = self.method.share();
+        let mix = |a: f64, b: f64| share * a + (1.0 - share) * b;
+        let pairs = self.process.predict(&rows).into_iter().zip(networks);
+        Ok(pairs
+            .map(|(own, other)| Prediction {
+                mean: mix(own.mean, other.mean),
+                spread: mix(own.spread, other.spread),
+            })
+            .collect())
+    }
+}
+
+fn described(
+    space: &SearchSpace,
+    candidates: &[Candidate],
+    base: Option<&Ensemble>,
+) -> Result<Vec<Vec<Vec<f64>>>, PredictorError> {
+    let bases = match base {
+        Some(ensemble) => {
+            ensemble.predict(&features(space, candidates, false))?.into_iter().map(|p| Some(p.mean)).collect()
+        }
+        None => vec![None; candidates.len()],
+    };
+    Ok(candidates.iter().zip(bases).map(|(candidate, base)| describe(space, candidate, base)).collect())
+}
+
+/// How the networks of a fit come about.
+#[derive(Clone, Copy)]
+enum Start<'a> {
+    Scratch { space: &'a SearchSpace, settings: &'a FitSettings },
+    Transfer { from: &'a Predictor, settings: &'a TransferSettings },
+}
+
+impl Start<'_> {
+    fn networks(&self, pairs: &Pairs, seed: u64) -> Result<Predictor, PredictorError> {
+        match self {
+            Self::Scratch { space, settings } => Predictor::fit(space, pairs, settings, seed),
+            Self::Transfer { from, settings } => from.fit_from(pairs, settings, seed),
+        }
+    }
+
+    fn predictor(&self, pairs: &Pairs, method: Method, seed: u64) -> Result<Predictor, PredictorError> {
+        let networks = self.networks(pairs, seed)?;
+        self.add_process(networks, pairs, method)
+    }
+
+    fn add_process(
+        &self,
+        mut networks: Predictor,
+        pairs: &Pairs,
+        method: Method,
+    ) -> Result<Predictor, PredictorError> {
+        let base = match self {
+            Self::Scratch { .. } => None,
+            Self::Transfer { from, .. } => Some(&from.ensemble),
+        };
+        networks.process = match method {
+            Method::Networks => None,
+            _ => Some(Process::fit(&networks.space, pairs, method, base)?),
+        };
+        Ok(networks)
+    }
+
+    /// Fits with the method that orders best in cross-validation (pooled over the folds).
+    fn best(&self, pairs: &Pairs, seed: u64) -> Result<Predictor, PredictorError> {
+        pairs.check()?;
+        if pairs.len() > MOST_PAIRS {
+            return self.networks(pairs, seed);
+        }
+        let method = self.cross_validated(pairs, seed)?;
+        self.predictor(pairs, method, seed)
+    }
+
+    fn cross_validated(&self, pairs: &Pairs, seed: u64) -> Result<Method, PredictorError> {
+        let contenders = [Method::Networks, Method::Process, Method::Both];
+        let order = shuffled(pairs.len(), &mut ChaCha8Rng::seed_from_u64(seed));
+        let mut sums = [0.0; 3];
+        for fold in 0..FOLDS {
+            let (inside, outside): (Vec<usize>, Vec<usize>) =
+                (0..order.len()).partition(|place| place % FOLDS != fold);
+            let at = |places: &[usize]| places.iter().map(|&place| order[place]).collect::<Vec<_>>();
+            let (known, asked) = (pairs.select(&at(&inside)), pairs.select(&at(&outside)));
+            if known.check().is_err() {
+                return Ok(Method::Both);
+            }
+            let networks = self.networks(&known, seed)?;
+            for (sum, method) in sums.iter_mut().zip(contenders) {
+                let predictor = self.add_process(networks.clone(), &known, method)?;
+                *sum +=
+                    pairwise_accuracy(&predictor.score(&asked.candidates)?, &asked.accuracies).unwrap_or(0.5);
+            }
+        }
+        let best = (0..3).max_by(|&a, &b| sums[a].total_cmp(&sums[b])).unwrap_or(0);
+        Ok(contenders[best])
+    }
+}
+
+impl Predictor {
+    /// Fits with one method. Networks are fitted in any case: a transfer starts from them.
+    ///
+    /// # Errors
+    /// As [`fit`](Predictor::fit); more than 3,000 pairs for a process.
+    pub fn fit_with(
+        space: &SearchSpace,
+        pairs: &Pairs,
+        method: Method,
+        settings: &FitSettings,
+        seed: u64,
+    ) -> Result<Self, PredictorError> {
+        Start::Scratch { space, settings }.predictor(pairs, method, seed)
+    }
+
+    /// Fits with the method that cross-validation on these pairs prefers; see [`method`](Self::method). Above 3,000
+    /// pairs: the networks.
+    ///
+    /// # Errors
+    /// As [`fit`](Predictor::fit).
+    pub fn fit_best(
+        space: &SearchSpace,
+        pairs: &Pairs,
+        settings: &FitSettings,
+        seed: u64,
+    ) -> Result<Self, PredictorError> {
+        Start::Scratch { space, settings }.best(pairs, seed)
+    }
+
+    /// Transfers with one method; a process is told what this predictor says about the architecture.
+    ///
+    /// # Errors
+    /// As [`fit_from`](Predictor::fit_from).
+    pub fn fit_from_with(
+        &self,
+        pairs: &Pairs,
+        method: Method,
+        settings: &TransferSettings,
+        seed: u64,
+    ) -> Result<Self, PredictorError> {
+        Start::Transfer { from: self, settings }.predictor(pairs, method, seed)
+    }
+
+    /// Transfers with the method that cross-validation on these pairs prefers.
+    ///
+    /// # Errors
+    /// As [`fit_from`](Predictor::fit_from).
+    pub fn fit_best_from(
+        &self,
+        pairs: &Pairs,
+        settings: &TransferSettings,
+        seed: u64,
+    ) -> Result<Self, PredictorError> {
+        Start::Transfer { from: self, settings }.best(pairs, seed)
+    }
+
+    /// How this predictor predicts.
+    pub fn method(&self) -> Method {
+        self.process.as_ref().map_or(Method::Networks, |process| process.method)
+    }
+}
