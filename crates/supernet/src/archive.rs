@@ -56,7 +56,9 @@ impl Archive {
         for array in &self.arrays {
             let end = offset + 4 * array.values.len();
             let (name, shape) = (serde_json::json!(array.name), serde_json::json!(array.shape));
-            entries.push(format!("{name}:{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[{offset},{end}]}}"));
+            entries.push(format!(
+                "{name}:{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[{offset},{end}]}}"
+            ));
             offset = end;
         }
         format!("{{{}}}", entries.join(","))
@@ -64,10 +66,12 @@ impl Archive {
 
     /// Reads a safetensors file of `f32` arrays; `what` names the file in errors.
     pub fn from_bytes(bytes: &[u8], what: &'static str) -> Result<Self> {
-        let corrupt = |error: safetensors::SafeTensorError| SupernetError::Corrupt { what, reason: error.to_string() };
+        let corrupt =
+            |error: safetensors::SafeTensorError| SupernetError::Corrupt { what, reason: error.to_string() };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(corrupt)?;
-        let metadata = header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())).collect();
+        let metadata =
+            header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())).collect();
         let arrays = header.offset_keys().into_iter().map(|name| {
             let view = tensors.tensor(&name).map_err(corrupt)?;
             read_array(name, view.dtype(), view.shape(), view.data())

@@ -4,7 +4,6 @@ use sartor_engine::EngineError;
 use sartor_space::SpaceError;
 use thiserror::Error;
 
-
 use crate::calibration::CalibrationError;
 use crate::data::DataError;
 
@@ -128,7 +127,6 @@ pub enum SupernetError {
     /// A threshold or range cannot be found.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
-
 }
 
 /// What this crate's functions return.
@@ -141,7 +139,9 @@ impl SupernetError {
             Self::Corrupt { .. } | Self::MissingArray { .. } | Self::ArrayShape { .. } => {
                 "the file is damaged or from another version; make it again with --force"
             }
-            Self::ArrayNotFinite { .. } => "the training that wrote this file diverged; train again more gently",
+            Self::ArrayNotFinite { .. } => {
+                "the training that wrote this file diverged; train again more gently"
+            }
             Self::Metadata { .. } => "the file belongs to another search space, data set or schedule",
             Self::MissingLayer { .. } | Self::LayerShape { .. } | Self::Workload { .. } => {
                 "the candidate and the weights must come from the same search space"
@@ -149,7 +149,9 @@ impl SupernetError {
             Self::Setting { .. } => "correct the setting in the configuration",
             Self::NoPolicy => "give the candidate bit-widths, or use a search space with [bits]",
             Self::EmptySplit { .. } => "give the split at least one image",
-            Self::Diverged { .. } | Self::NotFinite { .. } => "lower the learning rate or lengthen the warm-up",
+            Self::Diverged { .. } | Self::NotFinite { .. } => {
+                "lower the learning rate or lengthen the warm-up"
+            }
             Self::Engine(error) => return error.hint(),
             Self::Space(error) => return error.hint(),
             Self::Data(error) => return error.hint(),

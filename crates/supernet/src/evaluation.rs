@@ -33,7 +33,8 @@ impl Accuracy {
     /// Wilson 95 % interval, low and high.
     pub fn interval(&self) -> (f64, f64) {
         let (n, p) = (self.images.max(1) as f64, self.value());
-        let (middle, spread) = (p + Z * Z / (2.0 * n), Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt());
+        let (middle, spread) =
+            (p + Z * Z / (2.0 * n), Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt());
         let scale = 1.0 + Z * Z / n;
         (((middle - spread) / scale).max(0.0), ((middle + spread) / scale).min(1.0))
     }

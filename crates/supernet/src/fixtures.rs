@@ -47,7 +47,15 @@ pub fn space() -> SearchSpace {
 pub fn dataset() -> Dataset {
     let (train, validation, test) = (images(96, 0), images(40, 1), images(40, 2));
     let normalization = Normalization::of(&train);
-    Dataset { name: "stripes".into(), train, validation, test, classes: 4, normalization, hash: "stripes".into() }
+    Dataset {
+        name: "stripes".into(),
+        train,
+        validation,
+        test,
+        classes: 4,
+        normalization,
+        hash: "stripes".into(),
+    }
 }
 
 /// Noise on stripes: rows, columns, a chequerboard or nothing.

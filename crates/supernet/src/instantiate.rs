@@ -12,8 +12,8 @@
 use std::sync::Arc;
 
 use sartor_engine::network::{
-    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer as EngineLayer, Network, Source, Tap,
-    WeightQuantizer, WeightView,
+    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer as EngineLayer, Network,
+    Source, Tap, WeightQuantizer, WeightView,
 };
 use sartor_space::{Layer, LayerKind, Role, Workload};
 
@@ -99,7 +99,9 @@ pub fn network(layout: &Layout, workload: &Workload) -> Result<Network> {
 /// The fake-quantized network of a workload; ranges lie at `layout.len()` and after.
 pub fn quantized_network(layout: &Layout, workload: &Workload, thresholds: &Thresholds) -> Result<Network> {
     let mut network = network(layout, workload)?;
-    for (layer, (planned, thresholds)) in network.layers.iter_mut().zip(workload.layers.iter().zip(thresholds)) {
+    for (layer, (planned, thresholds)) in
+        network.layers.iter_mut().zip(workload.layers.iter().zip(thresholds))
+    {
         layer.weight_quantizer = Some(weight_quantizer(planned, thresholds));
     }
     let classifier = workload.layers.last().zip(thresholds.last());
@@ -176,7 +178,9 @@ fn residual(layers: &[Layer], index: usize) -> Result<Option<usize>> {
     }
     let expand = layers.iter().position(|layer| layer.role == (Role::Expand { block }));
     let source = expand.and_then(|position| position.checked_sub(1));
-    source.map(Some).ok_or_else(|| malformed(&layers[index].name, "a residual needs a layer before its block"))
+    source
+        .map(Some)
+        .ok_or_else(|| malformed(&layers[index].name, "a residual needs a layer before its block"))
 }
 
 fn head(layout: &Layout, classifier: &Layer, input: usize) -> Result<Head> {

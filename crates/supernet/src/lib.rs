@@ -7,9 +7,9 @@ mod data_error;
 pub mod error;
 pub mod evaluation;
 mod extract;
+pub mod finetune;
 #[cfg(test)]
 mod fixtures;
-pub mod finetune;
 pub mod instantiate;
 mod objective;
 pub mod parameters;

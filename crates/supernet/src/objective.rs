@@ -57,7 +57,13 @@ impl Objective {
         Ok(outcome)
     }
 
-    fn outcome(&self, scratch: &mut Scratch, labels: &[usize], classes: usize, scale: f32) -> Result<Outcome> {
+    fn outcome(
+        &self,
+        scratch: &mut Scratch,
+        labels: &[usize],
+        classes: usize,
+        scale: f32,
+    ) -> Result<Outcome> {
         let Scratch { teacher_logits, logits, logits_gradient } = scratch;
         logits_gradient.clear();
         logits_gradient.resize(logits.len(), 0.0);

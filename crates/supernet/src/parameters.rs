@@ -187,7 +187,10 @@ impl Layout {
     fn add_transform(&mut self, layer: &Layer, kernel: usize) -> TransformStep {
         let side = kernel * kernel;
         let name = format!("transform{kernel}");
-        TransformStep { kernel, matrix_offset: self.push(layer, &name, &[side, side], Kind::Transform { side }) }
+        TransformStep {
+            kernel,
+            matrix_offset: self.push(layer, &name, &[side, side], Kind::Transform { side }),
+        }
     }
 
     fn push(&mut self, layer: &Layer, array: &str, shape: &[usize], kind: Kind) -> usize {

@@ -106,11 +106,18 @@ fn observe_ranges(
     let mut histograms: BTreeMap<Tap, ActivationHistogram> =
         slots.iter().map(|slot| (slot.tap, ActivationHistogram::new(slot.signed))).collect();
     workbench.each_calibration_batch(how.images, |executor, pixels, count| {
-        executor.observe(&model.network, &model.parameters, statistics, pixels, count, &mut |tap, values| {
-            if let Some(histogram) = histograms.get_mut(&tap) {
-                histogram.observe(values);
-            }
-        })?;
+        executor.observe(
+            &model.network,
+            &model.parameters,
+            statistics,
+            pixels,
+            count,
+            &mut |tap, values| {
+                if let Some(histogram) = histograms.get_mut(&tap) {
+                    histogram.observe(values);
+                }
+            },
+        )?;
         Ok(())
     })?;
     Ok(slots.iter().map(|slot| histograms[&slot.tap].range(slot.bits, how.activations)).collect())

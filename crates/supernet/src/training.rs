@@ -144,7 +144,8 @@ impl<'a> Trainer<'a> {
         }
         self.load_batch()?;
         self.ask_teacher(&phase)?;
-        let outcome = self.gradients_of_subnets(&phase).map_err(|error| error.in_step(&phase.name(), step))?;
+        let outcome =
+            self.gradients_of_subnets(&phase).map_err(|error| error.in_step(&phase.name(), step))?;
         check_loss(outcome.loss, self.space.input().classes, &phase.name(), step)?;
         let learning_rate = phase.learning_rate_at(step, self.steps_per_epoch());
         self.descend(learning_rate)?;
@@ -178,7 +179,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn load_batch(&mut self) -> Result<()> {
-        let (epoch, index) = (self.position.step / self.steps_per_epoch(), self.position.step % self.steps_per_epoch());
+        let (epoch, index) =
+            (self.position.step / self.steps_per_epoch(), self.position.step % self.steps_per_epoch());
         let (phase, batch) = (self.position.phase, self.batch());
         if self.order_of != Some((phase, epoch)) {
             let nth = (self.epochs_before(phase) + epoch) as u64;
@@ -216,7 +218,8 @@ impl<'a> Trainer<'a> {
             let network = network(&self.layout, &self.space.lower(&candidate))?;
             let model = (&network, &self.parameters[..]);
             let gradients = &mut self.gradients;
-            let outcome = objective.accumulate(&mut self.workbench, model, &mut self.scratch, scale, gradients)?;
+            let outcome =
+                objective.accumulate(&mut self.workbench, model, &mut self.scratch, scale, gradients)?;
             sum.loss += outcome.loss / phase.subnets as f64;
             sum.correct += outcome.correct;
         }

@@ -178,7 +178,10 @@ impl Mean {
 
     fn finish(self) -> Vec<NormStatistics> {
         let scale = |sums: &[f64]| sums.iter().map(|sum| (sum / self.weight) as f32).collect();
-        self.sums.iter().map(|(mean, variance)| NormStatistics { mean: scale(mean), variance: scale(variance) }).collect()
+        self.sums
+            .iter()
+            .map(|(mean, variance)| NormStatistics { mean: scale(mean), variance: scale(variance) })
+            .collect()
     }
 }
 

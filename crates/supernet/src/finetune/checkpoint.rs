@@ -3,13 +3,13 @@
 //! Weights, ranges, velocity, thresholds and the step. The teacher is made again from the supernet.
 
 use super::{FinetuneSettings, Finetuner, Tuning};
+use crate::Supernet;
 use crate::archive::{Archive, NamedArray};
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::instantiate::quantized_network;
 use crate::quantized::Model;
 use crate::supernet::{check_identity, identity};
-use crate::Supernet;
 use sartor_space::{Candidate, SearchSpace};
 
 const WHAT: &str = "fine-tuning checkpoint";

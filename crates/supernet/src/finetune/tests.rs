@@ -16,7 +16,13 @@ fn supernet(space: &SearchSpace, dataset: &Dataset) -> Supernet {
 }
 
 fn settings() -> FinetuneSettings {
-    FinetuneSettings { epochs: 4, batch: 16, shift: 0, recalibration_images: 96, ..FinetuneSettings::default() }
+    FinetuneSettings {
+        epochs: 4,
+        batch: 16,
+        shift: 0,
+        recalibration_images: 96,
+        ..FinetuneSettings::default()
+    }
 }
 
 #[test]

@@ -24,8 +24,7 @@ fn resumed_training_gives_the_same_bytes() {
         let mut first = Trainer::new(&space, &dataset, fixtures::settings(), SEED).unwrap();
         train(&mut first, stop);
         let bytes = first.to_bytes();
-        let mut second =
-            Trainer::from_bytes(&bytes, &space, &dataset, fixtures::settings(), SEED).unwrap();
+        let mut second = Trainer::from_bytes(&bytes, &space, &dataset, fixtures::settings(), SEED).unwrap();
         assert_eq!(second.position(), first.position());
         assert_eq!(second.to_bytes(), bytes);
         train(&mut second, total);
