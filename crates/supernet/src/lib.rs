@@ -1,4 +1,18 @@
-//! How accurate a candidate is: elastic weights, progressive shrinking, quantization-aware fine-tuning.
+//! # How accurate is it?
+//!
+//! Elastic weights, progressive shrinking, quantization-aware fine-tuning: everything that turns images into the
+//! accuracy of a candidate.
+//!
+//! 1. [`data`] reads images and cuts them into training, validation and test.
+//! 2. [`training::Trainer`] trains the elastic weights of a space ([`Supernet`], laid out by [`parameters`]) along a
+//!    [`schedule`]; it stops and resumes at any step.
+//! 3. [`evaluation::Evaluator`] and [`sampling::Sampler`] measure subnets with inherited weights, and candidates with
+//!    bit-widths after [`calibration`] and a short fine-tuning.
+//! 4. [`finetune::Finetuner`] trains the winner; [`finetune::FinetunedModel`] is what is exported.
+//!
+//! [`instantiate`] makes engine networks of workloads as views on a buffer; only fine-tuning copies weights out.
+//! Random decisions come from [`random`] streams named by seed and place, so that the same seed gives the same bytes
+//! at any thread count and after any interruption.
 
 pub mod archive;
 pub mod calibration;
