@@ -34,11 +34,6 @@ impl Failure {
         Self { message: message.into(), hint: None, exit: Exit::Failed }
     }
 
-    /// Nothing meets the budget.
-    pub fn infeasible(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Infeasible }
-    }
-
     /// Adds a way on.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -109,6 +104,7 @@ pub fn print(error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
+    use sartor_search::Metric;
 
     use super::*;
 
@@ -119,14 +115,16 @@ mod tests {
             exit: Exit,
             hint: Option<&'static str>,
         }
-        let infeasible = || Failure::infeasible("too tight").hint("relax it");
+        let tight = || Failure::bad_input("too tight").hint("relax it");
+        let infeasible =
+            || sartor_search::SearchError::Infeasible { metric: Metric::Macs, limit: 1.0, cheapest: 2.0 };
         let cases = [
             Case { error: anyhow::anyhow!("unknown"), exit: Exit::Failed, hint: None },
             Case { error: Failure::bad_input("no").into(), exit: Exit::BadInput, hint: None },
-            Case { error: infeasible().into(), exit: Exit::Infeasible, hint: Some("relax it") },
+            Case { error: infeasible().into(), exit: Exit::Infeasible, hint: Some("set macs to at least 2") },
             Case {
-                error: Err::<(), _>(infeasible()).context("while searching").expect_err("is an error"),
-                exit: Exit::Infeasible,
+                error: Err::<(), _>(tight()).context("while searching").expect_err("is an error"),
+                exit: Exit::BadInput,
                 hint: Some("relax it"),
             },
         ];

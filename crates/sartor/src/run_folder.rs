@@ -159,7 +159,8 @@ impl RunFolder {
 
     /// Whether an interrupted process left a checkpoint made from these inputs.
     pub fn has_checkpoint(&self, stage: &str, inputs: &Inputs) -> bool {
-        self.checkpoint_folder(stage).belongs_to(inputs)
+        let checkpoint = self.checkpoint_folder(stage);
+        checkpoint.belongs_to(inputs) && !checkpoint.is_empty()
     }
 
     /// Stages that are stamped, with their artefacts' hashes.

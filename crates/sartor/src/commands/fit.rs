@@ -7,6 +7,7 @@ use crate::cli::{Global, PairsArguments, Target};
 use crate::session::Session;
 use crate::stages::{Stage, fit, quality, sample};
 use crate::talk;
+use crate::warnings::Warning;
 
 /// Fits the predictor.
 ///
@@ -19,8 +20,10 @@ pub fn run(arguments: &PairsArguments, global: &Global) -> Result<()> {
     let session =
         Session::open(&Target { config: arguments.config.clone(), run: arguments.run.clone() }, global)?;
     fit::run(&session, &sample::finished(&session, Stage::SampleFullPrecision)?)?;
+    let metrics = session.folder.read_json(fit::METRICS)?;
+    session.warn(&Warning::of_predictor("full-precision", &metrics));
     if global.json {
-        talk::data_line(&quality::to_json(&session.folder.read_json(fit::METRICS)?).to_string())?;
+        talk::data_line(&quality::to_json(&metrics).to_string())?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::stages::profile::{self, Prices};
 use crate::stages::search::{self, BEST, Found};
 use crate::stages::{train, transfer};
 use crate::talk;
+use crate::warnings::Warning;
 
 /// Searches.
 ///
@@ -32,6 +33,7 @@ fn stage(arguments: &SearchArguments, global: &Global) -> Result<()> {
     let prices = profile::run(&session)?;
     search::check_budget(&session, &prices)?;
     let best = search::run(&session, &supernet, &predictor, &prices)?.best(&session)?;
+    session.warn(&Warning::of_search(&best));
     if global.json {
         let seconds = session.timings().stages.get("search").map(|time| time.seconds);
         let object = json!({

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::stages::{Stage, fit, quality, sample, transfer};
 use crate::talk;
+use crate::warnings::Warning;
 
 /// Transfers the predictor.
 ///
@@ -24,8 +25,10 @@ pub fn run(arguments: &PairsArguments, global: &Global) -> Result<()> {
         Session::open(&Target { config: arguments.config.clone(), run: arguments.run.clone() }, global)?;
     let pairs = sample::finished(&session, Stage::SampleMixedPrecision)?;
     transfer::run(&session, &fit::finished(&session)?, &pairs)?;
+    let metrics = session.folder.read_json(transfer::METRICS)?;
+    session.warn(&Warning::of_predictor("mixed-precision", &metrics));
     if global.json {
-        talk::data_line(&quality::to_json(&session.folder.read_json(transfer::METRICS)?).to_string())?;
+        talk::data_line(&quality::to_json(&metrics).to_string())?;
     }
     Ok(())
 }

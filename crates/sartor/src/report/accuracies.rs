@@ -2,11 +2,11 @@
 
 use super::Facts;
 use super::headline::amount;
-use super::page::{Row, percent, remark, table};
+use super::page::{Row, percent, percent_interval, remark, table};
 use crate::records::Score;
 use crate::statistics::Accuracy;
 
-const HEAD: [&str; 7] = ["network", "split", "accuracy", "95 % interval", "images", "latency", "energy"];
+const HEAD: [&str; 7] = ["network", "split", "accuracy", "95 % interval (%)", "images", "latency", "energy"];
 
 /// Supernet and fine-tuned models.
 pub fn write(facts: &Facts) -> Option<String> {
@@ -46,7 +46,6 @@ pub fn write(facts: &Facts) -> Option<String> {
 }
 
 fn row(name: String, split: &str, accuracy: Accuracy, score: Option<&Score>) -> Row {
-    let (low, high) = accuracy.interval();
     let cost = |metric: &str| {
         score.and_then(|score| Some(amount(metric, *score.costs.get(metric)?))).unwrap_or_default()
     };
@@ -54,7 +53,7 @@ fn row(name: String, split: &str, accuracy: Accuracy, score: Option<&Score>) -> 
         name,
         split.to_owned(),
         percent(accuracy.value),
-        format!("{} – {}", percent(low), percent(high)),
+        percent_interval(accuracy.interval()),
         accuracy.images.to_string(),
         cost("latency_ms"),
         cost("energy_mj"),

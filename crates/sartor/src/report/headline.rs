@@ -15,7 +15,12 @@ pub fn write(facts: &Facts) -> Option<String> {
     html += &cost_tiles(&best.best.costs, &best.budget);
     html += "</div>\n";
     html += &paragraph(&sentence(facts));
-    html += &remark(&budget_line(&best.budget, &best.largest));
+    html += &remark(&format!(
+        "{} Space {}, seed {}.",
+        budget_line(&best.budget, &best.largest),
+        facts.space.name(),
+        facts.seed
+    ));
     Some(html)
 }
 

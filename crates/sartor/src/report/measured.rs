@@ -13,9 +13,11 @@ pub fn write(facts: &Facts) -> Option<String> {
     }
     let span =
         || facts.front.iter().flat_map(|point| [100.0 * point.predicted, 100.0 * point.measured.value]);
+    let intervals = facts.front.iter().flat_map(|point| <[f64; 2]>::from(point.measured.interval()));
+    let tall = span().chain(intervals.map(|share| 100.0 * share));
     let mut plot = Plot::new(
         Axis::around("predicted accuracy (%)", span()),
-        Axis::around("measured accuracy (%)", span()),
+        Axis::around("measured accuracy (%)", tall),
     );
     let (low, high) =
         span().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));

@@ -21,7 +21,8 @@ p { margin: .4rem 0; max-width: 75ch; } .soft { color: var(--soft); font-size: .
 figure { margin: 0; } figcaption { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; width: 100%; }
-th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--edge); white-space: nowrap; }
+th, td { padding: .32rem .6rem; text-align: right; border-bottom: 1px solid var(--edge); white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th { color: var(--soft); font-weight: 500; } th:first-child, td:first-child { text-align: left; }
 td.left, th.left { text-align: left; } tr.chosen td { font-weight: 600; } tr.skipped td { color: var(--soft); }
 .meter { position: relative; min-width: 5.2rem; } .meter i { position: absolute; inset: 3px auto 3px 3px; background: var(--bar); border-radius: 3px; }
@@ -51,14 +52,23 @@ pub fn assemble<'a>(title: &str, sections: impl Iterator<Item = (&'a str, String
     )
 }
 
-/// A paragraph of plain text.
+/// A paragraph; what stands between backticks is code.
 pub fn paragraph(text: &str) -> String {
-    format!("<p>{}</p>\n", escape(text))
+    format!("<p>{}</p>\n", inline(text))
+}
+
+/// Plain text as HTML; what stands between backticks is code.
+pub fn inline(text: &str) -> String {
+    let pieces = escape(text);
+    let pieces = pieces.split('`').enumerate();
+    pieces
+        .map(|(index, piece)| if index % 2 == 1 { format!("<code>{piece}</code>") } else { piece.to_owned() })
+        .collect()
 }
 
 /// A paragraph in the soft colour, for what a number means.
 pub fn remark(text: &str) -> String {
-    format!("<p class=\"soft\">{}</p>\n", escape(text))
+    format!("<p class=\"soft\">{}</p>\n", inline(text))
 }
 
 /// A large number with its name.
@@ -113,4 +123,20 @@ pub fn meter(text: &str, share: f64) -> String {
 /// A share as a percentage.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
+}
+
+/// An interval of shares in percent, without repeating the sign.
+pub fn percent_interval((low, high): (f64, f64)) -> String {
+    format!("{:.2} – {:.2}", 100.0 * low, 100.0 * high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backticks_become_code_and_nothing_escapes() {
+        assert_eq!(inline("run `a<b` now"), "run <code>a&lt;b</code> now");
+        assert_eq!(inline("plain"), "plain");
+    }
 }

@@ -5,7 +5,7 @@ use super::page::{Row, remark, table};
 use crate::records::{Interval, PredictorMetrics, Quality};
 
 const HEAD: [&str; 6] =
-    ["predictor", "pairs", "pairwise accuracy", "Kendall τ", "Spearman ρ", "mean absolute error (points)"];
+    ["predictor", "pairs", "pairwise accuracy", "Kendall τ", "Spearman ρ", "mean abs. error (points)"];
 
 /// Full precision, transferred, and from scratch.
 pub fn write(facts: &Facts) -> Option<String> {
@@ -40,5 +40,5 @@ fn row(name: &str, metrics: &PredictorMetrics, quality: &Quality) -> Row {
 }
 
 fn interval(interval: Interval, scale: f64) -> String {
-    format!("{:.3} [{:.3}, {:.3}]", scale * interval.value, scale * interval.low, scale * interval.high)
+    format!("{:.2} [{:.2}, {:.2}]", scale * interval.value, scale * interval.low, scale * interval.high)
 }

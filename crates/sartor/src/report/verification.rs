@@ -18,7 +18,17 @@ pub fn write(facts: &Facts) -> Option<String> {
         "The reference is Sartor's own integer executor on the same images of the test split; `same top-1` is the share \
          of images on which both answer alike.",
     );
+    html.extend(
+        facts.verifications.iter().find_map(skipped).map(|reason| remark(&format!("Skipped: {reason}."))),
+    );
     Some(html)
+}
+
+fn skipped(verification: &Verification) -> Option<&str> {
+    verification.formats.values().find_map(|outcome| match outcome {
+        FormatVerification::Skipped { reason } => Some(reason.as_str()),
+        FormatVerification::Run { .. } => None,
+    })
 }
 
 fn rows(verification: &Verification) -> Vec<Row> {
@@ -34,14 +44,14 @@ fn rows(verification: &Verification) -> Vec<Row> {
             format!("{max_difference:.3e}"),
             runtime.clone(),
         ]),
-        FormatVerification::Skipped { reason } => Row::plain([
+        FormatVerification::Skipped { .. } => Row::plain([
             model.clone(),
             format.clone(),
             "skipped".to_owned(),
             String::new(),
             reference.clone(),
             String::new(),
-            reason.clone(),
+            "none".to_owned(),
         ]),
     };
     verification.formats.iter().map(row).collect()

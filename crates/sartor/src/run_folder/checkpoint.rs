@@ -30,6 +30,11 @@ impl Checkpoint {
             .is_some_and(|owner| owner == *inputs)
     }
 
+    /// Whether nothing was kept in it yet.
+    pub fn is_empty(&self) -> bool {
+        std::fs::read_dir(&self.folder).map_or(true, |entries| entries.count() <= 1)
+    }
+
     /// Marks it as made from these inputs.
     ///
     /// # Errors

@@ -54,13 +54,17 @@ fn cannot_rank(pairs: usize) -> Failure {
 }
 
 fn quality(report: RankingReport) -> Quality {
-    let interval = |LibraryInterval { value, low, high }| Interval { value, low, high };
     Quality {
-        pairwise_accuracy: interval(report.pairwise_accuracy),
-        kendall_tau: interval(report.kendall_tau),
-        spearman: interval(report.spearman),
-        mean_absolute_error: interval(report.mean_absolute_error),
+        pairwise_accuracy: within(report.pairwise_accuracy, 0.0),
+        kendall_tau: within(report.kendall_tau, -1.0),
+        spearman: within(report.spearman, -1.0),
+        mean_absolute_error: within(report.mean_absolute_error, 0.0),
     }
+}
+
+/// An interval cut to what the metric can be: from `least` to 1.
+fn within(interval: LibraryInterval, least: f64) -> Interval {
+    Interval { value: interval.value, low: interval.low.max(least), high: interval.high.min(1.0) }
 }
 
 /// The flat object of `sartor fit --json` and `sartor transfer --json`.

@@ -143,7 +143,6 @@ fn write(
     session.folder.write(HISTORY, &history(&found.history)?)?;
     session.folder.write_json(FRONT, &front)?;
     session.folder.write_json(BEST, &best)?;
-    session.warn(&Warning::of_search(&best));
     Ok([HISTORY, FRONT, BEST].map(str::to_owned).into())
 }
 
