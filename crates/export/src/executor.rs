@@ -153,7 +153,7 @@ impl<'a> Executor<'a> {
 
     fn sums(&self, trace: &Trace) -> Vec<i32> {
         let classifier = &self.network.classifier;
-        let mut sums = classifier.weights.bias.clone();
+        let mut sums = vec![0i32; classifier.weights.bias.len()];
         for (&feature, row) in
             trace[classifier.input].iter().zip(classifier.weights.values.chunks_exact(sums.len()))
         {
@@ -161,7 +161,8 @@ impl<'a> Executor<'a> {
                 .zip(row)
                 .for_each(|(sum, &weight)| *sum += i32::from(feature) * i32::from(weight));
         }
-        sums
+        let shifted = |(&sum, bias): (&i32, &i32)| (sum << classifier.weights.bias_shift) + bias;
+        sums.iter().zip(&classifier.weights.bias).map(shifted).collect()
     }
 }
 

@@ -7,7 +7,10 @@
 //! norm(Σ x·q·s) = Σ x·(±q)·(s·|γ|/σ) + (β − mean·γ/σ)         ± is the sign of γ
 //! ```
 //!
-//! Integers stay, only scales and biases change. The bias becomes an int32 in steps of `input scale × folded scale`.
+//! Integers stay, only scales and biases change. Training leaves biases in float; in steps of `input scale × folded
+//! scale` they would lose most of their value where weights are narrow (a 2-bit weight has one step on either side of
+//! 0). So sums of products are shifted left by `8 − bits` first, and the int32 bias is in steps that much finer. In an
+//! 8-bit container this is the same as storing the weights shifted.
 //!
 //! Where γ is so small that the bias would leave ±2^30 steps, the channel's step is widened and its integers are
 //! rounded to it: such a channel is its bias, the products are below what any output quantizer resolves.
@@ -72,11 +75,14 @@ pub fn fold(
 ) -> Result<Weights> {
     let channels = thresholds.len();
     let mut integers = quantize_weights(values, thresholds, bits);
+    let bias_shift = 8 - u32::from(bits);
+    let fineness = f64::from(1u32 << bias_shift);
     let (mut scales, mut bias) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
     for (channel, &threshold) in thresholds.iter().enumerate() {
         let (factor, shift) = affine(channel);
         let plain = f64::from(threshold) / f64::from(weight_levels(bits)) * factor;
-        let scale = folded_scale(plain.abs(), shift, input_scale.into());
+        let step = folded_scale(plain.abs() / fineness, shift, input_scale.into());
+        let scale = step * fineness;
         check_finite(layer, channel, scale, shift)?;
         integers
             .iter_mut()
@@ -84,9 +90,10 @@ pub fn fold(
             .step_by(channels)
             .for_each(|value| *value = rescale(*value, plain, scale));
         scales.push(scale as f32);
-        bias.push((shift / (f64::from(input_scale) * f64::from(scale as f32))).round_ties_even() as i32);
+        bias.push((shift / (f64::from(input_scale) * f64::from(step as f32))).round_ties_even() as i32);
     }
-    let weights = Weights { bits, values: integers, scales, bias, thresholds: thresholds.to_vec() };
+    let weights =
+        Weights { bits, values: integers, scales, bias_shift, bias, thresholds: thresholds.to_vec() };
     check_overflow(layer, &weights, input_magnitude)?;
     Ok(weights)
 }
@@ -121,7 +128,7 @@ fn check_overflow(layer: &str, weights: &Weights, input_magnitude: i32) -> Resul
         let products = row
             .iter()
             .map(|value| u64::from(value.unsigned_abs()) * u64::from(input_magnitude.unsigned_abs()));
-        bounds.iter_mut().zip(products).for_each(|(bound, product)| *bound += product);
+        bounds.iter_mut().zip(products).for_each(|(bound, product)| *bound += product << weights.bias_shift);
     }
     match bounds.into_iter().find(|&bound| bound > i32::MAX as u64) {
         None => Ok(()),
@@ -211,8 +218,9 @@ mod tests {
             let plain: f64 = integers.iter().map(|&q| f64::from(q) / levels * f64::from(pixel) * f64::from(0.02f32)).sum();
             let sigma = (f64::from(variance) + EPSILON).sqrt();
             let expected = f64::from(gamma) * (plain - f64::from(mean)) / sigma + f64::from(beta);
-            let sum: i64 = folded.values.iter().map(|&q| i64::from(q) * i64::from(pixel)).sum();
-            let step = f64::from(folded.scales[0]) * f64::from(0.02f32);
+            let products: i64 = folded.values.iter().map(|&q| i64::from(q) * i64::from(pixel)).sum();
+            let sum = products << folded.bias_shift;
+            let step = f64::from(folded.sum_scale(0)) * f64::from(0.02f32);
             let got = (sum + i64::from(folded.bias[0])) as f64 * step;
             prop_assert!((got - expected).abs() <= 0.5 * step + FOLD_TOLERANCE * (1.0 + expected.abs() * 10.0), "{got} {expected}");
         }

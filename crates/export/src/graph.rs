@@ -92,7 +92,7 @@ impl Tensor {
 
 /// Integer weights with what scales and shifts their sums.
 ///
-/// `real sum = sum * (input scale * scales[channel])`.
+/// `sum = (Σ x·w << bias_shift) + bias`, `real = sum * (input scale * sum_scale(channel))`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// Width they were quantized to; values are symmetric, at most `2^(bits-1) - 1`.
@@ -102,10 +102,25 @@ pub struct Weights {
     pub values: Vec<i8>,
     /// Per output channel, with batch norm folded in.
     pub scales: Vec<f32>,
-    /// Per output channel, in steps of `input scale * scales[channel]`.
+    /// Sums of products are shifted left by this much before the bias is added: steps of narrow weights are too
+    /// coarse for it.
+    pub bias_shift: u32,
+    /// Per output channel, in steps of `input scale * sum_scale(channel)`.
     pub bias: Vec<i32>,
     /// Threshold per output channel, before folding (for the record).
     pub thresholds: Vec<f32>,
+}
+
+impl Weights {
+    /// Real value of one step of a channel's shifted sum, over the input's scale; exact, a power of two apart.
+    pub fn sum_scale(&self, channel: usize) -> f32 {
+        self.scales[channel] / (1u32 << self.bias_shift) as f32
+    }
+
+    /// [`sum_scale`](Self::sum_scale) of every channel.
+    pub fn sum_scales(&self) -> Vec<f32> {
+        (0..self.scales.len()).map(|channel| self.sum_scale(channel)).collect()
+    }
 }
 
 /// A convolution with its requantization.
@@ -211,7 +226,7 @@ impl QuantizedNetwork {
     /// Real value of one step of each class's sum.
     pub fn logit_steps(&self) -> impl Iterator<Item = f32> + '_ {
         let input = self.tensors[self.classifier.input].quantizer.scale;
-        self.classifier.weights.scales.iter().map(move |scale| input * scale)
+        self.classifier.weights.sum_scales().into_iter().map(move |scale| input * scale)
     }
 
     /// The convolutions in order.

@@ -11,6 +11,8 @@
 //! - Input `pixels`: uint8 `[N, C, H, W]` as they come from a file; normalisation is the first `DequantizeLinear`.
 //! - Output `logits`: float `[N, classes]`, the classifier's int32 sums times their steps.
 //! - Convolution nodes carry the layers' names; what belongs to a layer starts with its name and a slash.
+//! - Weights narrower than a byte are stored shifted left by `8 - bits`, so that the int32 bias, whose step is tied to
+//!   theirs, is fine enough ([`Weights::bias_shift`]); they still have `2^bits - 1` levels.
 //! - Opset 13, IR 8: per-channel scales and integer `Clip`, nothing newer, so old runtimes load it.
 
 use prost::Message;
@@ -147,7 +149,7 @@ impl Writer<'_> {
         let features = self.network.tensors[layer.input].channels;
         let input =
             self.dequantize(&format!("{name}/input"), &flat, &self.network.tensors[layer.input].quantizer);
-        let values = layer.weights.values.iter().map(|&value| value as u8).collect();
+        let values = layer.weights.values.iter().map(|&value| shifted(&layer.weights, value)).collect();
         let weight = self.weight(name, &layer.weights, &[features, self.network.classes()], values, 1);
         let bias = self.bias(name, &layer.weights, layer.input);
         self.builder.node(OUTPUT, "Gemm", &[&input, &weight, &bias], vec![]);
@@ -160,7 +162,7 @@ impl Writer<'_> {
     fn weight(&mut self, name: &str, weights: &Weights, dims: &[usize], raw: Vec<u8>, axis: i64) -> String {
         let channels = [weights.scales.len()];
         let integers = self.builder.constant(format!("{name}/weight"), DataType::Int8, dims, raw);
-        let scale = self.builder.floats(format!("{name}/weight/scale"), &channels, &weights.scales);
+        let scale = self.builder.floats(format!("{name}/weight/scale"), &channels, &weights.sum_scales());
         let zeros = vec![0; channels[0]];
         let zero = self.builder.constant(format!("{name}/weight/zero"), DataType::Int8, &channels, zeros);
         let inputs = [&integers[..], &scale, &zero];
@@ -176,7 +178,7 @@ impl Writer<'_> {
     fn bias(&mut self, name: &str, weights: &Weights, input: TensorId) -> String {
         let channels = [weights.scales.len()];
         let input = self.network.tensors[input].quantizer.scale;
-        let steps: Vec<f32> = weights.scales.iter().map(|scale| input * scale).collect();
+        let steps: Vec<f32> = weights.sum_scales().iter().map(|scale| input * scale).collect();
         let integers = self.builder.int32s(format!("{name}/bias"), &channels, &weights.bias);
         let scale = self.builder.floats(format!("{name}/bias/scale"), &channels, &steps);
         let zero = self.builder.int32s(format!("{name}/bias/zero"), &channels, &vec![0; channels[0]]);
@@ -234,11 +236,18 @@ fn stored_byte(quantizer: &Quantizer, integer: i32) -> u8 {
     (integer + offset) as u8
 }
 
+/// A weight as its byte holds it.
+fn shifted(weights: &Weights, value: i8) -> u8 {
+    (value << weights.bias_shift) as u8
+}
+
 /// `[out, in, k, k]` of `[k·k·in, out]`; depthwise `[channels, 1, k, k]` of `[k·k, channels]`.
 fn convolution_weights(layer: &Convolution) -> ([usize; 4], Vec<u8>) {
     let (taps, out) = (layer.kernel * layer.kernel, layer.weights.scales.len());
     let inputs = layer.weights.values.len() / (taps * out);
-    let at = |o: usize, i: usize, tap: usize| layer.weights.values[(tap * inputs + i) * out + o] as u8;
+    let at = |o: usize, i: usize, tap: usize| {
+        shifted(&layer.weights, layer.weights.values[(tap * inputs + i) * out + o])
+    };
     let row = |o: usize| (0..inputs).flat_map(move |i| (0..taps).map(move |tap| (o, i, tap)));
     let values = (0..out).flat_map(row).map(|(o, i, tap)| at(o, i, tap)).collect();
     ([out, inputs, layer.kernel, layer.kernel], values)

@@ -8,9 +8,9 @@
 //! tensors   [{name, size, channels, bits, signed, scale, zero_point, low, high, clip: [real, real]}]
 //!           real = (integer - zero_point) × scale, low ≤ integer ≤ high; tensor 0 is the image (uint8 pixels)
 //! layers    [{name, kind, kernel, stride, padding, input, output, weights}]         in execution order
-//!           weights {bits, low, high, thresholds, scales}; one threshold and scale per output channel;
+//!           weights {bits, low, high, thresholds, scales, bias_shift}; one threshold and scale per output channel;
 //!           real weight = integer × scales[channel], batch norm is folded in; biases are int32 in steps of
-//!           input scale × scales[channel]; input and output are names of tensors (the classifier's output is
+//!           input scale × scales[channel] / 2^bias_shift; input and output are names of tensors (the classifier's output is
 //!           "logits": int32 sums in such steps)
 //! moves     [{kind: "requantize" | "add" | "pool", layer, inputs, output}]          in execution order
 //! ```
@@ -86,6 +86,8 @@ pub struct WeightPolicy {
     pub thresholds: Vec<f32>,
     /// Real value of one step per output channel, after folding.
     pub scales: Vec<f32>,
+    /// Sums of products are shifted left by this much before the bias is added.
+    pub bias_shift: u32,
 }
 
 /// A step without weights.
@@ -127,7 +129,7 @@ fn name(network: &QuantizedNetwork, tensor: TensorId) -> String {
 fn weights(weights: &Weights) -> WeightPolicy {
     let high = weight_levels(weights.bits);
     let (thresholds, scales) = (weights.thresholds.clone(), weights.scales.clone());
-    WeightPolicy { bits: weights.bits, low: -high, high, thresholds, scales }
+    WeightPolicy { bits: weights.bits, low: -high, high, thresholds, scales, bias_shift: weights.bias_shift }
 }
 
 fn layer(network: &QuantizedNetwork, operation: &Operation) -> Option<LayerPolicy> {

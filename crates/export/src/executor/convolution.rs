@@ -1,6 +1,6 @@
 //! # Integer convolution
 //!
-//! `sum[o] = bias[o] + Σ x[tap, i] · w[tap, i, o]` in int32, then rescaled and clamped. One output pixel at a time,
+//! `sum[o] = bias[o] + (Σ x[tap, i] · w[tap, i, o] << bias_shift)` in int32, then rescaled and clamped. One output pixel at a time,
 //! all its channels together; a 1×1 convolution and a dense one differ only in the number of taps.
 //!
 //! Plain loops, compiled for the CPU's vector instructions. Where no sum of products can leave ±2^24 they run on
@@ -79,8 +79,8 @@ impl<'a> Prepared<'a> {
     pub(super) fn new(convolution: &'a Convolution, tensors: &'a [Tensor], style: Style) -> Self {
         let (input, output) = (&tensors[convolution.input], &tensors[convolution.output]);
         let rescale =
-            |&weight: &f32| Rescale::new(style, input.quantizer.scale, weight, output.quantizer.scale);
-        let rescales = convolution.weights.scales.iter().map(rescale).collect();
+            |weight: f32| Rescale::new(style, input.quantizer.scale, weight, output.quantizer.scale);
+        let rescales = convolution.weights.sum_scales().into_iter().map(rescale).collect();
         let exact = largest_sum(convolution, input) <= EXACT_FLOATS;
         let weights =
             if exact { Lanes::Float(widen(convolution)) } else { Lanes::Integer(widen(convolution)) };
@@ -170,9 +170,9 @@ fn accumulate<L: Lane>(
 #[inline(always)]
 fn store<L: Lane>(layer: &Prepared<'_>, sums: &[L], out: &mut [i16]) {
     let (low, high) = (layer.output.quantizer.low, layer.output.quantizer.high);
-    let bias = &layer.convolution.weights.bias;
+    let (bias, shift) = (&layer.convolution.weights.bias, layer.convolution.weights.bias_shift);
     for (((value, &sum), &bias), rescale) in out.iter_mut().zip(sums).zip(bias).zip(&layer.rescales) {
-        *value = rescale.apply(sum.integer() + bias, low, high) as i16;
+        *value = rescale.apply((sum.integer() << shift) + bias, low, high) as i16;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::samples;
 
 fn weights(values: &[i8], scales: &[f32], bias: &[i32]) -> Weights {
     let (values, scales, bias) = (values.to_vec(), scales.to_vec(), bias.to_vec());
-    Weights { bits: 8, values, thresholds: scales.clone(), scales, bias }
+    Weights { bits: 8, values, thresholds: scales.clone(), scales, bias_shift: 0, bias }
 }
 
 fn tensor(size: usize, channels: usize, quantizer: Quantizer) -> Tensor {
@@ -99,7 +99,8 @@ mod simulation {
         for (y, x) in (0..output.size).flat_map(|y| (0..output.size).map(move |x| (y, x))) {
             for o in 0..width {
                 let step = f64::from(layer.weights.scales[o]);
-                let mut sum = f64::from(layer.weights.bias[o]) * step * f64::from(input.quantizer.scale);
+                let fine = f64::from(input.quantizer.scale) * step / f64::from(1 << layer.weights.bias_shift);
+                let mut sum = f64::from(layer.weights.bias[o]) * fine;
                 for tap in 0..layer.kernel * layer.kernel {
                     let row = (y * layer.stride + tap / layer.kernel) as isize - layer.padding as isize;
                     let column = (x * layer.stride + tap % layer.kernel) as isize - layer.padding as isize;
