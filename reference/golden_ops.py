@@ -47,12 +47,13 @@ def dense_inside(g):
 
 
 def pointwise(g):
-    """1x1 convolutions 5 -> 17 (ReLU6) and 17 -> 24 (linear)."""
+    """1x1 convolutions 5 -> 17 (ReLU6), 17 -> 24 (linear) and 24 -> 5."""
 
     def layers(b):
         b.layer("dense", 5, kernel=3, stride=2)
         b.layer("pointwise", 17)
         b.layer("pointwise", 24, activation="linear")
+        b.layer("pointwise", 5)
 
     return _one(Builder(g, 9, 1), 3, layers)
 
@@ -119,13 +120,14 @@ def kernel_transform(g):
 
 
 def residual(g):
-    """Two residual blocks on one trunk, so that a linear output feeds a layer and two sums."""
+    """Two residual blocks on one trunk, so that a linear output feeds a layer and a sum; a single image."""
 
     def layers(b):
         b.layer("dense", 8, kernel=3, stride=2)
         trunk = b.layer("pointwise", 5, activation="linear")
         trunk = b.bottleneck(5, expand=3, kernel=3, residual=trunk)
         b.bottleneck(5, expand=2, kernel=5, residual=trunk)
+        b.layer("pointwise", 6)
 
     return _one(Builder(g, 9, 3), 1, layers)
 
@@ -137,6 +139,7 @@ def subnet_view(g):
         b.layer("dense", 5, kernel=3)
         trunk = b.layer("pointwise", 6, activation="linear")
         b.bottleneck(6, expand=2, kernel=3, stored=5, residual=trunk)
+        b.layer("pointwise", 7)
 
     return _one(Builder(g, 5, 3, wider=4), 2, layers)
 
@@ -149,6 +152,7 @@ def many_images(g):
         trunk = b.layer("pointwise", 6, activation="linear")
         b.bottleneck(6, expand=3, kernel=3, residual=trunk)
         b.bottleneck(7, expand=2, kernel=5, stride=2)
+        b.layer("pointwise", 9)
 
     return _one(Builder(g, 4, 1), 21, layers)
 
@@ -160,7 +164,8 @@ def wide(g):
         b.layer("dense", 3, kernel=3, stride=2)
         b.layer("pointwise", 67)
         b.layer("depthwise", kernel=3)
-        b.layer("pointwise", 9, activation="linear")
+        b.layer("pointwise", 5, activation="linear")
+        b.layer("pointwise", 5)
 
     return _one(Builder(g, 9, 1), 3, layers)
 
@@ -174,6 +179,7 @@ def weight_quantization(g):
         b.layer("depthwise", kernel=3, stride=2, weight_bits=4)
         b.layer("depthwise", kernel=5, weight_bits=6)
         b.layer("pointwise", 7, activation="linear", weight_bits=6)
+        b.layer("pointwise", 5, weight_bits=4)
 
     return _one(Builder(g, 5, 3), 2, layers, weight_bits=4)
 
@@ -248,7 +254,11 @@ def _depthwise(generator, size, channels, kernel):
 
 
 def _one(builder, batch, layers, **head):
-    """Closes the network behind `layers` with a head of 4 classes."""
+    """Closes the network behind `layers` with a head of 4 classes.
+
+    The last layer should not be linear: the mean of a normalised channel is its shift, whatever came before, and only the
+    differences between the images of a batch would be left of the gradient.
+    """
     layers(builder)
     return builder.classify(4, **head), batch
 
