@@ -29,6 +29,21 @@ impl SearchSpace {
         QuantPolicy { blocks: subnet.blocks.iter().map(|block| self.random_bits(*block, rng)).collect() }
     }
 
+    /// As [`random_policy`](Self::random_policy), among the combinations with no width below `floor`; a block
+    /// without such a combination draws from all of its own.
+    pub fn random_policy_from(&self, subnet: &Subnet, floor: u8, rng: &mut impl Rng) -> QuantPolicy {
+        let bits = |block: &Option<Block>, rng: &mut _| {
+            let legal = block.and_then(|block| Some(self.bits()?.legal(block.kernel))).unwrap_or(&[]);
+            let wide: Vec<BlockBits> = legal
+                .iter()
+                .copied()
+                .filter(|bits| bits.fields().iter().all(|&width| width >= floor))
+                .collect();
+            wide.choose(rng).copied().unwrap_or_else(|| self.random_bits(*block, rng))
+        };
+        QuantPolicy { blocks: subnet.blocks.iter().map(|block| bits(block, rng)).collect() }
+    }
+
     /// A random subnet with, where the space has bits, a random policy.
     pub fn random_candidate(&self, rng: &mut impl Rng) -> Candidate {
         let subnet = self.random_subnet(rng);

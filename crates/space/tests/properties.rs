@@ -172,6 +172,20 @@ proptest! {
 }
 
 #[test]
+fn a_floor_keeps_narrow_widths_out() {
+    let space = SearchSpace::preset("apq").unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let subnet = space.random_subnet(&mut rng);
+    for floor in [4, 6, 8] {
+        let policy = space.random_policy_from(&subnet, floor, &mut rng);
+        let candidate = Candidate { subnet: subnet.clone(), policy: Some(policy) };
+        space.contains(&candidate).unwrap();
+        let widths = candidate.policy.iter().flat_map(|policy| &policy.blocks).flat_map(|bits| bits.fields());
+        assert_eq!(widths.min(), Some(floor));
+    }
+}
+
+#[test]
 fn largest_smallest_and_uniform_are_inside() {
     for space in spaces() {
         for subnet in [space.largest(), space.smallest()] {

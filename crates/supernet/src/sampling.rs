@@ -5,11 +5,17 @@
 //! 5,000 mixed-precision pairs: 2,500 with a random architecture and a random policy each, and 250 architectures
 //! with 10 policies each; other numbers of pairs keep this half-and-half split.
 //!
+//! Differs from the release in the policies' distribution: with 32 independent draws almost every policy has some
+//! layer at the narrowest width, and the predictor never sees the good networks that the search must tell apart. So
+//! each policy first draws a floor among the space's widths and then its widths uniformly from the floor up.
+//!
 //! A pair depends on (seed, index) alone and leaves the supernet untouched, so pairs can be measured in any order,
 //! by any number of processes.
 
 use std::sync::Arc;
 
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
 use sartor_space::{Candidate, SearchSpace};
 
 use crate::data::Dataset;
@@ -53,9 +59,23 @@ impl MixedPlan {
         };
         let subnet = space.random_subnet(&mut stream(seed, Purpose::MixedPair, architecture));
         let mut rng = stream(seed, Purpose::Policy, [index as u64, 0, 0]);
-        let policy = Some(space.random_policy(&subnet, &mut rng));
+        let floor = random_floor(space, &mut rng);
+        let policy = Some(space.random_policy_from(&subnet, floor, &mut rng));
         Ok(Candidate { subnet, policy })
     }
+}
+
+/// One of the space's widths: no bit-width of the pair's policy is narrower.
+fn random_floor(space: &SearchSpace, rng: &mut ChaCha8Rng) -> u8 {
+    let mut widths: Vec<u8> = space
+        .bits()
+        .map_or(&[][..], |bits| bits.slots())
+        .iter()
+        .flat_map(|slot| slot.choices.clone())
+        .collect();
+    widths.sort_unstable();
+    widths.dedup();
+    widths.choose(rng).copied().unwrap_or(0)
 }
 
 /// Measures candidates with a supernet's weights on the validation split.
@@ -128,7 +148,8 @@ mod tests {
     fn half_the_pairs_share_architectures() {
         let space = SearchSpace::preset("apq").unwrap();
         let plan = MixedPlan { pairs: 200, policies_per_architecture: 10 };
-        let candidates: Vec<_> = (0..plan.pairs).map(|index| plan.candidate(&space, 3, index).unwrap()).collect();
+        let candidates: Vec<_> =
+            (0..plan.pairs).map(|index| plan.candidate(&space, 3, index).unwrap()).collect();
         let distinct = |odd: usize| {
             let subnets = candidates.iter().skip(odd).step_by(2).map(|candidate| &candidate.subnet);
             subnets.collect::<BTreeSet<_>>().len()
