@@ -22,7 +22,9 @@ fn main() -> Result<(), HardwareError> {
     let candidates: Vec<_> = (0..CANDIDATES).map(|_| space.random_candidate(&mut rng)).collect();
     let nanoseconds = median((0..ROUNDS).map(|_| round(&pricer, &candidates)).collect());
     let rows = table.rows().len();
-    println!(r#"{{"price_nanoseconds": {nanoseconds:.1}, "table_seconds": {seconds:.3}, "table_rows": {rows}}}"#);
+    println!(
+        r#"{{"price_nanoseconds": {nanoseconds:.1}, "table_seconds": {seconds:.3}, "table_rows": {rows}}}"#
+    );
     Ok(())
 }
 

@@ -51,7 +51,9 @@ impl Accelerator {
     pub fn preset(name: &str) -> Result<Self, HardwareError> {
         match PRESETS.iter().find(|(preset, _)| *preset == name) {
             Some((_, text)) => Self::from_toml(text),
-            None => Err(HardwareError::UnknownPreset { name: name.to_owned(), known: Self::presets().collect() }),
+            None => {
+                Err(HardwareError::UnknownPreset { name: name.to_owned(), known: Self::presets().collect() })
+            }
         }
     }
 
@@ -70,8 +72,9 @@ impl Accelerator {
     /// # Errors
     /// Bad TOML; a missing, unknown or impossible key; an unknown model.
     pub fn from_toml(text: &str) -> Result<Self, HardwareError> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| HardwareError::SpecSyntax { message: error.to_string() })?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| HardwareError::SpecSyntax { message: error.to_string() })?;
         let spec = Section::new("", &table);
         let model = models::model(&spec.text("model")?)?;
         spec.allow(&[COMMON_KEYS, model.sections()].concat())?;

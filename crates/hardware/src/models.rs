@@ -55,7 +55,11 @@ pub trait CostModel: Sync {
     ///
     /// # Errors
     /// As [`price`](Self::price), for the first layer that fails.
-    fn price_all(&self, accelerator: &Accelerator, layers: &[Layer]) -> Result<Vec<LayerCost>, HardwareError> {
+    fn price_all(
+        &self,
+        accelerator: &Accelerator,
+        layers: &[Layer],
+    ) -> Result<Vec<LayerCost>, HardwareError> {
         layers.iter().map(|layer| self.price(accelerator, layer)).collect()
     }
 }

@@ -40,8 +40,14 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 6] =
-        [Self::LatencyMs, Self::EnergyMj, Self::BitOps, Self::SizeBytes, Self::PeakActivationBytes, Self::Macs];
+    pub const ALL: [Self; 6] = [
+        Self::LatencyMs,
+        Self::EnergyMj,
+        Self::BitOps,
+        Self::SizeBytes,
+        Self::PeakActivationBytes,
+        Self::Macs,
+    ];
 
     /// The metric's value, in its unit.
     pub fn of(self, costs: &Costs) -> f64 {
@@ -120,7 +126,9 @@ impl CandidatePricer {
             context = match choice {
                 Some(block) => {
                     let bits = policy.map_or(FULL_PRECISION, |policy| policy[index]);
-                    total += costs.price(*block, bits).ok_or_else(|| outside(index, "no such kernel, width or bits"))?;
+                    total += costs
+                        .price(*block, bits)
+                        .ok_or_else(|| outside(index, "no such kernel, width or bits"))?;
                     costs.after_active
                 }
                 None => costs.after_skip.ok_or_else(|| outside(index, "the block cannot be skipped"))?,
@@ -135,8 +143,12 @@ impl CandidatePricer {
             (Some(policy), Some(_)) if policy.blocks.len() == self.blocks.len() => Ok(Some(&policy.blocks)),
             (None, None) => Ok(None),
             (Some(_), Some(_)) => Err(outside(0, "the policy has another number of blocks than the space")),
-            (None, Some(_)) => Err(outside(0, "the candidate has no quantization policy, the space has bit-widths")),
-            (Some(_), None) => Err(outside(0, "the candidate has a quantization policy, the space no bit-widths")),
+            (None, Some(_)) => {
+                Err(outside(0, "the candidate has no quantization policy, the space has bit-widths"))
+            }
+            (Some(_), None) => {
+                Err(outside(0, "the candidate has a quantization policy, the space no bit-widths"))
+            }
         }
     }
 
@@ -164,8 +176,13 @@ impl CandidatePricer {
             Some(bits) => bits.legal(block.kernel).to_vec(),
             None => vec![FULL_PRECISION],
         };
-        let priced = |block: Block, bits: BlockBits| costs.price(block, bits).map(|costs| BlockChoice { block, bits, costs });
-        options.into_iter().flat_map(|block| bits(block).into_iter().filter_map(move |bits| priced(block, bits))).collect()
+        let priced = |block: Block, bits: BlockBits| {
+            costs.price(block, bits).map(|costs| BlockChoice { block, bits, costs })
+        };
+        options
+            .into_iter()
+            .flat_map(|block| bits(block).into_iter().filter_map(move |bits| priced(block, bits)))
+            .collect()
     }
 }
 
@@ -181,8 +198,12 @@ impl BlockCosts {
     }
 }
 
-const FULL_PRECISION: BlockBits =
-    BlockBits { pointwise_weight: 32, pointwise_activation: 32, depthwise_weight: 32, depthwise_activation: 32 };
+const FULL_PRECISION: BlockBits = BlockBits {
+    pointwise_weight: 32,
+    pointwise_activation: 32,
+    depthwise_weight: 32,
+    depthwise_activation: 32,
+};
 
 fn head_costs(space: &SearchSpace, table: &CostTable, context: Context, quantized: bool) -> Costs {
     let (stem, head) = fixed_layers(space, context, quantized);

@@ -88,7 +88,11 @@ pub(crate) fn block_layers(
 }
 
 /// The fixed layers before and after the blocks, the latter in a context.
-pub(crate) fn fixed_layers(space: &SearchSpace, context: Context, quantized: bool) -> (Vec<Layer>, Vec<Layer>) {
+pub(crate) fn fixed_layers(
+    space: &SearchSpace,
+    context: Context,
+    quantized: bool,
+) -> (Vec<Layer>, Vec<Layer>) {
     let mut stem = space.lower_fixed(quantized);
     let mut head = stem.split_off(stem.len() - HEAD_LAYERS);
     (head[0].in_channels, head[0].input_size) = (context.channels, context.size);
@@ -143,7 +147,8 @@ impl Reached {
     }
 
     fn at_widths(&mut self, layer: &Layer, pairs: &[(u8, u8)]) {
-        let widths = |&(weight_bits, activation_bits)| Layer { weight_bits, activation_bits, ..layer.clone() };
+        let widths =
+            |&(weight_bits, activation_bits)| Layer { weight_bits, activation_bits, ..layer.clone() };
         let layers: Vec<Layer> = pairs.iter().map(widths).collect();
         self.extend(layers);
     }

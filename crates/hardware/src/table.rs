@@ -98,7 +98,8 @@ impl CostTable {
     /// Bit-widths or shapes that the chip cannot run.
     pub fn build(accelerator: &Accelerator, layers: &[Layer]) -> Result<Self, HardwareError> {
         let mut seen = std::collections::HashSet::new();
-        let unique: Vec<Layer> = layers.iter().filter(|layer| seen.insert(LayerKey::of(layer))).cloned().collect();
+        let unique: Vec<Layer> =
+            layers.iter().filter(|layer| seen.insert(LayerKey::of(layer))).cloned().collect();
         let costs = accelerator.price_layers(&unique)?;
         let rows = unique.iter().zip(&costs).map(|(layer, cost)| Row::new(layer, cost));
         Ok(Self::from_unique(Provenance::of(accelerator)?, rows.collect()))
@@ -268,6 +269,9 @@ impl Provenance {
     pub fn command(&self) -> String {
         let space = if self.space.is_empty() { "SPACE" } else { &self.space };
         let hardware = if self.hardware.is_empty() { "HARDWARE" } else { &self.hardware };
-        format!("sartor profile --space {space} --hardware {hardware} --batch {} --out costs.csv", self.batch.max(1))
+        format!(
+            "sartor profile --space {space} --hardware {hardware} --batch {} --out costs.csv",
+            self.batch.max(1)
+        )
     }
 }

@@ -1,7 +1,9 @@
 //! What every cost model and every specification must do.
 
 use proptest::prelude::*;
-use sartor_hardware::{Accelerator, CostTable, HardwareError, LayerKey, MODELS, layers_csv, profile_layers_csv};
+use sartor_hardware::{
+    Accelerator, CostTable, HardwareError, LayerKey, MODELS, layers_csv, profile_layers_csv,
+};
 use sartor_space::{Layer, networks};
 
 /// Parts are added in another order than the total.
@@ -120,9 +122,16 @@ fn bad_specifications_are_refused_with_a_hint() {
     assert!(error("[clock]", "[clocks]").to_string().contains("`clocks`"));
     assert!(error("frequency_mhz = 500", "frequency_mhz = 0").to_string().contains("above 0"));
     assert!(error("rows_units = 16", "rows_units = -4").to_string().contains("rows_units"));
-    assert!(error("energy_pj_per_bit = 15", "energy_pj_per_bit = nan").to_string().contains("energy_pj_per_bit"));
+    assert!(
+        error("energy_pj_per_bit = 15", "energy_pj_per_bit = nan").to_string().contains("energy_pj_per_bit")
+    );
     assert!(error("input_kib = 32", "").to_string().contains("lacks `buffers.input_kib`"));
-    assert!(error("model = \"bitfusion-apq\"", "model = \"bitfusion-apx\"").hint().unwrap().contains("bitfusion-apq"));
+    assert!(
+        error("model = \"bitfusion-apq\"", "model = \"bitfusion-apx\"")
+            .hint()
+            .unwrap()
+            .contains("bitfusion-apq")
+    );
     assert!(matches!(error("name =", "name"), HardwareError::SpecSyntax { .. }));
     assert!(Accelerator::preset("bitfusion").unwrap_err().hint().is_some());
     assert!(Accelerator::preset("bitfusion-apq").unwrap().with_batch(0).is_err());
@@ -133,11 +142,13 @@ fn what_the_chip_cannot_run_is_refused() {
     let chip = Accelerator::preset("bitfusion-apq").unwrap();
     let full = chip.price_layer(&layer(SHAPES[0], 32, 32)).unwrap_err();
     assert!(full.hint().unwrap().contains("quantization policy"), "{full}");
-    for shape in [[0, 8, 8, 1, 1, 0, 1], [8, 8, 8, 1, 0, 0, 1], [8, 8, 2, 7, 1, 0, 1], [8, 9, 8, 3, 1, 1, 8]] {
+    for shape in [[0, 8, 8, 1, 1, 0, 1], [8, 8, 8, 1, 0, 0, 1], [8, 8, 2, 7, 1, 0, 1], [8, 9, 8, 3, 1, 1, 8]]
+    {
         let error = chip.price_layer(&layer(shape, 8, 8)).unwrap_err();
         assert!(matches!(error, HardwareError::ImpossibleLayer { .. }), "{error}");
     }
-    let text = Accelerator::preset_toml("bitfusion-apq").unwrap().replace("output_kib = 16", "output_kib = 1");
+    let text =
+        Accelerator::preset_toml("bitfusion-apq").unwrap().replace("output_kib = 16", "output_kib = 1");
     let small = Accelerator::from_toml(&text.replace("columns_units = 32", "columns_units = 1024")).unwrap();
     let error = small.price_layer(&layer(SHAPES[1], 8, 8)).unwrap_err();
     assert!(matches!(error, HardwareError::TileDoesNotFit { .. }), "{error}");

@@ -111,7 +111,8 @@ fn a_candidate_costs_the_sum_of_its_choices() {
     let mut total = pricer.stem_costs();
     for (index, block) in candidate.subnet.active() {
         let choices = pricer.block_choices(index);
-        total += choices.iter().find(|it| it.block == block && it.bits == policy.blocks[index]).unwrap().costs;
+        total +=
+            choices.iter().find(|it| it.block == block && it.bits == policy.blocks[index]).unwrap().costs;
     }
     assert_eq!(total + pricer.head_costs(), pricer.price(&candidate).unwrap());
 }
@@ -148,9 +149,15 @@ fn missing_rows_are_named_with_the_command_that_makes_them() {
     let lines: Vec<String> = table.to_csv().lines().map(str::to_owned).collect();
     let short = CostTable::from_csv(&lines[..lines.len() - 2].join("\n")).unwrap();
     let error = CandidatePricer::new(space, &short).unwrap_err();
-    assert!(matches!(&error, HardwareError::MissingRows { count: 2, first, .. } if first.len() == 2), "{error}");
+    assert!(
+        matches!(&error, HardwareError::MissingRows { count: 2, first, .. } if first.len() == 2),
+        "{error}"
+    );
     let hint = error.hint().unwrap();
-    assert!(hint.contains(&format!("sartor profile --space {} --hardware bitfusion-apq", space.name())), "{hint}");
+    assert!(
+        hint.contains(&format!("sartor profile --space {} --hardware bitfusion-apq", space.name())),
+        "{hint}"
+    );
 }
 
 #[test]

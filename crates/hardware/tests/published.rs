@@ -101,7 +101,5 @@ fn check_public(chip: &Accelerator, line: &str) -> Option<String> {
     let expected: Vec<u64> = (11..21).map(number).collect();
     let energy: f64 = cells[21].parse().unwrap();
     let close = (cost.energy.0 * 1e6 / energy - 1.0).abs() < COUNTER_ENERGY_TOLERANCE;
-    (got != expected || !close).then(|| {
-        format!("{line}\n  got {got:?} {}", cost.energy.0 * 1e6)
-    })
+    (got != expected || !close).then(|| format!("{line}\n  got {got:?} {}", cost.energy.0 * 1e6))
 }

@@ -110,6 +110,10 @@ impl<'a> Section<'a> {
     }
 
     fn impossible(&self, key: &str, expected: &str, got: &Value) -> HardwareError {
-        HardwareError::ImpossibleValue { key: self.full(key), expected: expected.to_owned(), got: got.to_string() }
+        HardwareError::ImpossibleValue {
+            key: self.full(key),
+            expected: expected.to_owned(),
+            got: got.to_string(),
+        }
     }
 }

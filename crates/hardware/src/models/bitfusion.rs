@@ -77,7 +77,12 @@ pub(crate) struct Nanojoules {
 
 impl Nanojoules {
     pub(crate) fn total(&self) -> f64 {
-        self.compute + self.background + self.dram + self.input_buffer + self.weight_buffer + self.output_buffer
+        self.compute
+            + self.background
+            + self.dram
+            + self.input_buffer
+            + self.weight_buffer
+            + self.output_buffer
     }
 }
 
@@ -92,7 +97,8 @@ impl Energy {
             compute: compute as f64 * self.compute_nj,
             background: cycles as f64 * self.background_nj,
             dram: picojoules(dram_bits, self.dram_pj),
-            input_buffer: picojoules(input.read, self.input_read_pj) + picojoules(input.write, self.input_write_pj),
+            input_buffer: picojoules(input.read, self.input_read_pj)
+                + picojoules(input.write, self.input_write_pj),
             weight_buffer: picojoules(weight.read, self.weight_read_pj)
                 + picojoules(weight.write, self.weight_write_pj),
             output_buffer: picojoules(output.read, self.output_pair_pj),

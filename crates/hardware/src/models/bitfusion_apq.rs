@@ -17,7 +17,7 @@
 use sartor_space::{Layer, LayerKind};
 
 use super::bitfusion::{BitFusion, input_elements};
-use super::tiling::{Accesses, Access, Convolution, Movement, Operands, Rules, Tile};
+use super::tiling::{Access, Accesses, Convolution, Movement, Operands, Rules, Tile};
 use super::{CostModel, Parameters, bitfusion};
 use crate::accelerator::Section;
 use crate::cost::LayerCost;
@@ -51,7 +51,11 @@ impl CostModel for BitFusionApq {
         Ok(LayerCost { extrapolated: extrapolated(layer), ..cost })
     }
 
-    fn price_all(&self, accelerator: &Accelerator, layers: &[Layer]) -> Result<Vec<LayerCost>, HardwareError> {
+    fn price_all(
+        &self,
+        accelerator: &Accelerator,
+        layers: &[Layer],
+    ) -> Result<Vec<LayerCost>, HardwareError> {
         let mut costs = bitfusion::price_all(accelerator, layers, &ApqRules)?;
         costs.iter_mut().zip(layers).for_each(|(cost, layer)| cost.extrapolated = extrapolated(layer));
         Ok(costs)
@@ -81,7 +85,9 @@ impl Rules for ApqRules {
         let padded = Tile { in_channels: tile.in_channels.next_multiple_of(each), ..*tile };
         Operands {
             input: input_elements(layer, &padded) * layer.activation_bits.next_power_of_two(),
-            weight: (window * tile.in_channels).next_multiple_of(each) * outputs * layer.weight_bits.next_power_of_two(),
+            weight: (window * tile.in_channels).next_multiple_of(each)
+                * outputs
+                * layer.weight_bits.next_power_of_two(),
             output: pixels(tile) * outputs * chip.partial_sum_bits,
         }
     }
@@ -99,7 +105,8 @@ impl Rules for ApqRules {
         let sums = tile.out_channels * pixels(tile) * chip.partial_sum_bits;
         let stepped = sums * chip.reduction_steps(layer, tile);
         let weight_stationary = Operands { input: inputs * columns, weight, output: stepped };
-        let output_stationary = Operands { input: inputs * columns, weight: weight * pixels(tile), output: sums };
+        let output_stationary =
+            Operands { input: inputs * columns, weight: weight * pixels(tile), output: sums };
         let input_stationary = Operands { input: inputs, weight: weight * pixels(tile), output: stepped };
         let choices = [weight_stationary, output_stationary, input_stationary];
         let energy = |choice: &Operands| array_energy(chip, choice);

@@ -45,7 +45,11 @@ impl CostModel for BitFusionPublic {
         Ok(LayerCost { extrapolated: layer.kind() == LayerKind::Depthwise, ..cost })
     }
 
-    fn price_all(&self, accelerator: &Accelerator, layers: &[Layer]) -> Result<Vec<LayerCost>, HardwareError> {
+    fn price_all(
+        &self,
+        accelerator: &Accelerator,
+        layers: &[Layer],
+    ) -> Result<Vec<LayerCost>, HardwareError> {
         let mut costs = bitfusion::price_all(accelerator, layers, &PublicRules)?;
         let marks = costs.iter_mut().zip(layers);
         marks.for_each(|(cost, layer)| cost.extrapolated = layer.kind() == LayerKind::Depthwise);

@@ -67,7 +67,10 @@ impl CostModel for RooflineModel {
     fn price(&self, accelerator: &Accelerator, layer: &Layer) -> Result<LayerCost, HardwareError> {
         match &accelerator.parameters {
             Parameters::Roofline(chip) => price(accelerator, chip, layer),
-            _ => Err(HardwareError::WrongParameters { accelerator: accelerator.name.clone(), model: self.name() }),
+            _ => Err(HardwareError::WrongParameters {
+                accelerator: accelerator.name.clone(),
+                model: self.name(),
+            }),
         }
     }
 }
@@ -82,7 +85,8 @@ fn read(spec: &Section<'_>) -> Result<Roofline, HardwareError> {
     let bandwidth_bits_per_cycle = dram.integer("bandwidth_bits_per_cycle", 1..=LARGEST)?;
     let dram_pj = dram.number("energy_pj_per_bit")?;
     let energy = spec.section("energy", &["mac_pj_at_8_bits", "background_nj_per_cycle"])?;
-    let (mac_pj, background_nj) = (energy.number("mac_pj_at_8_bits")?, energy.number("background_nj_per_cycle")?);
+    let (mac_pj, background_nj) =
+        (energy.number("mac_pj_at_8_bits")?, energy.number("background_nj_per_cycle")?);
     Ok(Roofline {
         macs_per_cycle,
         narrowest_bits,

@@ -421,14 +421,17 @@ mod tests {
             let array = rules.array_accesses(chip, layer, &tile).times(count);
             let compute = count * chip.tile_cycles(layer, &tile);
             for order in &orders {
-                let walk = |load, size, half, indexed: [bool; 5]| naive_walk(load, size, half, indexed, &trips, order);
+                let walk = |load, size, half, indexed: [bool; 5]| {
+                    naive_walk(load, size, half, indexed, &trips, order)
+                };
                 let input = walk(loads.input, sizes.input, half.input, [true, true, true, true, false]);
                 let weight = walk(loads.weight, sizes.weight, half.weight, [false, false, false, true, true]);
                 let output = walk(loads.output, sizes.output, half.output, [true, true, true, false, true]);
                 let traffic = Operands { input: input.0, weight: weight.0, output: output.0 };
                 let resident = Operands { input: input.1, weight: weight.1, output: output.1 };
                 let cycles = rules.cycles(chip, compute, &Movement { traffic, resident });
-                let both = Access { read: array.output + traffic.output, write: array.output + traffic.output };
+                let both =
+                    Access { read: array.output + traffic.output, write: array.output + traffic.output };
                 let accesses = Accesses {
                     input: Access { read: array.input, write: traffic.input },
                     weight: Access { read: array.weight, write: traffic.weight },
@@ -467,21 +470,23 @@ mod tests {
 
     fn layers() -> impl Strategy<Value = Convolution> {
         let shape = (1..=3u64, 0..4usize, 1..=60u64, 1..=2u64, 1..=200u64, 1..=300u64);
-        (shape, 1..=8u64, 1..=8u64, any::<bool>()).prop_map(|(shape, activation_bits, weight_bits, unrolled)| {
-            let (batch, kernel, output, stride, in_channels, out_channels) = shape;
-            let kernel = [1, 3, 5, 7][kernel];
-            Convolution {
-                batch,
-                kernel,
-                output,
-                stride,
-                in_channels,
-                out_channels,
-                activation_bits,
-                weight_bits,
-                unrolled,
-            }
-        })
+        (shape, 1..=8u64, 1..=8u64, any::<bool>()).prop_map(
+            |(shape, activation_bits, weight_bits, unrolled)| {
+                let (batch, kernel, output, stride, in_channels, out_channels) = shape;
+                let kernel = [1, 3, 5, 7][kernel];
+                Convolution {
+                    batch,
+                    kernel,
+                    output,
+                    stride,
+                    in_channels,
+                    out_channels,
+                    activation_bits,
+                    weight_bits,
+                    unrolled,
+                }
+            },
+        )
     }
 
     fn chip(name: &str) -> BitFusion {

@@ -39,7 +39,8 @@ impl CandidatePricer {
             let costs = path.costs + self.heads[state.context];
             (metric.of(&costs), costs, path.choices)
         };
-        let (_, costs, choices) = paths.into_iter().map(whole).min_by(|one, other| one.0.total_cmp(&other.0))?;
+        let (_, costs, choices) =
+            paths.into_iter().map(whole).min_by(|one, other| one.0.total_cmp(&other.0))?;
         Some((self.candidate(&choices), costs))
     }
 
@@ -99,7 +100,9 @@ impl CandidatePricer {
         let blocks = choices.iter().map(|choice| choice.map(|(block, _)| block)).collect();
         let policy = self.space.bits().map(|bits| {
             let widest = bits.widest();
-            QuantPolicy { blocks: choices.iter().map(|choice| choice.map_or(widest, |(_, bits)| bits)).collect() }
+            QuantPolicy {
+                blocks: choices.iter().map(|choice| choice.map_or(widest, |(_, bits)| bits)).collect(),
+            }
         });
         Candidate { subnet: Subnet { blocks }, policy }
     }

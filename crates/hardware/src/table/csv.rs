@@ -38,7 +38,8 @@ impl CostTable {
         for row in &self.rows {
             let Row { key, cycles, latency_ms, energy_mj, .. } = row;
             let _ = write!(text, "{},{},{},{}", key.columns(), cycles.0, latency_ms.0, energy_mj.0);
-            let _ = writeln!(text, "{}", if both { format!(",{}", u8::from(key.first)) } else { String::new() });
+            let _ =
+                writeln!(text, "{}", if both { format!(",{}", u8::from(key.first)) } else { String::new() });
         }
         text
     }
@@ -63,7 +64,9 @@ impl CostTable {
         ];
         let notes = self.provenance.notes.iter().map(|note| ("note", note.as_str()));
         let written = lines.into_iter().chain(notes).filter(|(_, value)| !value.is_empty());
-        written.fold(format!("# {TITLE}\n"), |text, (key, value)| format!("{text}# {key}: {}\n", one_line(value)))
+        written.fold(format!("# {TITLE}\n"), |text, (key, value)| {
+            format!("{text}# {key}: {}\n", one_line(value))
+        })
     }
 
     /// Layers of the rows that have a mark, separated by semicolons.

@@ -28,7 +28,10 @@ const DICTIONARY: &str = "JSON dictionary";
 /// Bad JSON or keys, negative or non-finite costs, a second entry for a layer; entries count from 1.
 pub fn import_dictionary(text: &str, hardware: &str) -> Result<CostTable, HardwareError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let bad = |error: serde_json::Error| HardwareError::BadImport { format: DICTIONARY, message: error.to_string() };
+    let bad = |error: serde_json::Error| HardwareError::BadImport {
+        format: DICTIONARY,
+        message: error.to_string(),
+    };
     let entries = json.deserialize_map(Entries).map_err(bad)?;
     json.end().map_err(bad)?;
     let rows = entries.iter().enumerate().map(|(position, (key, value))| entry(position + 1, key, value));
@@ -71,7 +74,9 @@ fn entry(position: usize, key: &str, value: &Value) -> Result<Row, HardwareError
     };
     let cost = |column: &str, value: Option<&Value>| match value.and_then(Value::as_f64) {
         Some(cost) => Ok(cost),
-        None => Err(bad_cell(position, column, "a number", &value.map_or("nothing".into(), Value::to_string))),
+        None => {
+            Err(bad_cell(position, column, "a number", &value.map_or("nothing".into(), Value::to_string)))
+        }
     };
     let (latency_ms, energy_mj) = (cost("latency", latency)?, cost("energy", energy)?);
     Ok(row(key, latency_ms, energy_mj))
@@ -148,7 +153,8 @@ mod tests {
         let text = r#"{"(16, 96, 112, 1, 1, 0, 1)-W4A4": [0.8, 1.3],
             "(96, 96, 112, 3, 2, 1, 96)-W8A6": {"latency": 0.3, "energy": 0.5}}"#;
         let table = import_dictionary(text, "chip").unwrap();
-        let rows: Vec<_> = table.rows().iter().map(|row| (row.key.to_string(), row.latency_ms.0, row.energy_mj.0)).collect();
+        let rows: Vec<_> =
+            table.rows().iter().map(|row| (row.key.to_string(), row.latency_ms.0, row.energy_mj.0)).collect();
         assert_eq!(rows[0], ("(16, 96, 112, 1, 1, 0, 1)-W4A4".to_owned(), 0.8, 1.3));
         assert_eq!(rows[1], ("(96, 96, 112, 3, 2, 1, 96)-W8A6".to_owned(), 0.3, 0.5));
     }

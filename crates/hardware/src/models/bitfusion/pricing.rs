@@ -56,7 +56,9 @@ fn search_all(
 fn chip(accelerator: &Accelerator) -> Result<&BitFusion, HardwareError> {
     match &accelerator.parameters {
         Parameters::BitFusion(chip) => Ok(chip),
-        _ => Err(HardwareError::WrongParameters { accelerator: accelerator.name.clone(), model: "Bit Fusion" }),
+        _ => {
+            Err(HardwareError::WrongParameters { accelerator: accelerator.name.clone(), model: "Bit Fusion" })
+        }
     }
 }
 
@@ -111,14 +113,16 @@ fn check_bits(layer: &Layer, chip: &BitFusion, accelerator: &Accelerator) -> Res
 
 pub(crate) fn check_shape(layer: &Layer) -> Result<(), HardwareError> {
     let Layer { in_channels, out_channels, input_size, kernel, stride, padding, groups, .. } = *layer;
-    let impossible = |reason: &str| Err(HardwareError::ImpossibleLayer {
-        layer: describe(layer),
-        reason: reason.to_owned(),
-    });
+    let impossible = |reason: &str| {
+        Err(HardwareError::ImpossibleLayer { layer: describe(layer), reason: reason.to_owned() })
+    };
     if [in_channels, out_channels, input_size, kernel, stride, groups].contains(&0) {
         return impossible("every dimension must be at least 1");
     }
-    if [in_channels, out_channels, input_size, kernel, stride, padding].iter().any(|&size| size > MAX_DIMENSION) {
+    if [in_channels, out_channels, input_size, kernel, stride, padding]
+        .iter()
+        .any(|&size| size > MAX_DIMENSION)
+    {
         return impossible("no dimension may exceed 1,048,576");
     }
     if in_channels % groups != 0 || out_channels % groups != 0 {
@@ -141,7 +145,8 @@ fn check_magnitude(layer: &Layer, chip: &BitFusion, loops: &Convolution) -> Resu
     let padded = |size: u64, unit: u64| size.next_multiple_of(unit) as f64 * 2.0;
     let window = (loops.kernel * loops.kernel) as f64 * (loops.stride * loops.stride) as f64;
     let pixels = loops.batch as f64 * (2.0 * loops.output as f64).powi(2);
-    let channels = padded(loops.in_channels, chip.inputs_per_cycle(loops)) * padded(loops.out_channels, chip.columns);
+    let channels =
+        padded(loops.in_channels, chip.inputs_per_cycle(loops)) * padded(loops.out_channels, chip.columns);
     let packs = (layer.groups as u64) as f64;
     if window * pixels * channels * packs * 2.0 * chip.partial_sum_bits as f64 <= MAX_MAGNITUDE {
         return Ok(());
@@ -163,10 +168,8 @@ fn does_not_fit(layer: &Layer, accelerator: &Accelerator) -> HardwareError {
 fn cost(chip: &BitFusion, accelerator: &Accelerator, mapping: &Mapping, count: u64) -> LayerCost {
     let cycles = Cycles(mapping.cycles * count);
     let traffic = mapping.movement.traffic.times(count);
-    let access = |access: Access| BufferTraffic {
-        read: Bits(access.read * count),
-        write: Bits(access.write * count),
-    };
+    let access =
+        |access: Access| BufferTraffic { read: Bits(access.read * count), write: Bits(access.write * count) };
     LayerCost {
         cycles,
         latency: cycles.at(accelerator.clock_mhz),
