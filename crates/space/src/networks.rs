@@ -223,7 +223,15 @@ impl Builder {
         self.push(role, self.channels, kernel, stride, self.channels, true);
     }
 
-    fn push(&mut self, role: Role, out_channels: usize, kernel: usize, stride: usize, groups: usize, relu: bool) {
+    fn push(
+        &mut self,
+        role: Role,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+        relu: bool,
+    ) {
         let layer = Layer {
             name: self.name(role),
             role,
