@@ -22,6 +22,7 @@ pub mod requantize;
 pub mod runtime;
 #[cfg(test)]
 mod samples;
+mod snap;
 mod trained;
 pub mod verify;
 

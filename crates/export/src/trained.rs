@@ -87,9 +87,16 @@ impl TrainedModel {
         Ok(values)
     }
 
-    /// A single positive number.
-    pub fn range(&self, layer: &str, field: &str) -> Result<f32> {
-        Ok(self.positive(layer, field, &[1])?[0])
+    /// Puts other numbers into an array that is there.
+    pub(crate) fn replace(&mut self, layer: &str, field: &str, values: Vec<f32>) {
+        if let Some(array) = self.arrays.get_mut(&format!("{layer}.{field}")) {
+            array.values = values;
+        }
+    }
+
+    /// The arrays by name.
+    pub fn arrays(&self) -> impl Iterator<Item = (&str, &NamedArray)> {
+        self.arrays.iter().map(|(key, array)| (key.as_str(), array))
     }
 }
 
