@@ -6,7 +6,8 @@ them. One JSON line a run on standard error, the summary as one JSON line on sta
 each, and for each PyTorch mode and for the fastest of a round (`best`) the median over the rounds of engine / PyTorch.
 
 usage: bench_vs_pytorch.py [--rounds 5] [--threads 2] [--steps 12] [--mode eager-nhwc ...]
-environment: PYTHON (an interpreter that has torch; default: this one), CARGO (default: cargo)
+environment: PYTHON (an interpreter that has torch; default: this one), CARGO (default: cargo),
+ENGINE_BENCH (a benchmark binary already built; default: cargo builds it)
 """
 import argparse
 import json
@@ -35,14 +36,13 @@ def build_engine():
 
 
 def first_step_line(command, who):
-    """The first JSON line named `step` that a command prints."""
-    run = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, text=True)
-    if run.returncode:
-        raise SystemExit(f"error: {who} failed: {' '.join(map(str, command))}")
-    for line in run.stdout.splitlines():
-        if line.startswith("{") and json.loads(line).get("name") == "step":
-            print(line, file=sys.stderr, flush=True)
-            return json.loads(line)
+    """The first JSON line named `step` that a command prints; the command is ended there."""
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            if line.startswith("{") and json.loads(line).get("name") == "step":
+                run.kill()
+                print(line, end="", file=sys.stderr, flush=True)
+                return json.loads(line)
     raise SystemExit(f"error: {who} printed no JSON line named `step`: {' '.join(map(str, command))}")
 
 
@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--steps", type=int, default=12, help="timed steps of a PyTorch run")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=["eager-nhwc"])
     arguments = parser.parse_args()
-    binary = build_engine()
+    binary = os.environ.get("ENGINE_BENCH") or build_engine()
     rounds = [one_round(binary, arguments) for _ in range(arguments.rounds)]
     summary = {"name": "engine_vs_pytorch", "rounds": len(rounds), "threads": arguments.threads,
                "simd": rounds[0]["engine"].get("simd"), "torch": rounds[0][arguments.mode[0]]["torch"]}
