@@ -1,6 +1,7 @@
 //! Compares the methods on complete made-up tables of a space with 8 blocks × 3 options (6,561 networks), 200 pairs
 //! known and the rest asked: `cargo run --release -p sartor-predictor --example tables`. One JSON line per law and
-//! method, means over seeds. The laws differ in what makes a network accurate.
+//! method, means over seeds. The laws differ in what makes a network accurate; the name of one as
+//! argument runs that one alone.
 #![allow(clippy::print_stdout)]
 
 use rand::{RngExt, SeedableRng};
@@ -95,7 +96,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let space = SearchSpace::from_toml(SPACE)?;
     let laws: [(&str, fn(&Choices) -> f64); 3] =
         [("saturating", saturating), ("multiplicative", multiplicative), ("capacity", capacity)];
-    for (name, law) in laws {
+    let wanted = std::env::args().nth(1);
+    for (name, law) in laws.into_iter().filter(|law| wanted.as_deref().is_none_or(|name| name == law.0)) {
         for method in Method::ALL {
             let mut reports = Vec::new();
             for seed in 0..SEEDS {

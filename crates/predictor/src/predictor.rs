@@ -2,6 +2,7 @@
 //!
 //! Holds its space, so that it cannot be asked about candidates of another one.
 
+use rayon::prelude::*;
 use sartor_space::{Candidate, SearchSpace};
 
 use crate::ensemble::{Ensemble, Lesson, Prediction};
@@ -149,11 +150,13 @@ impl Predictor {
 
     /// The first network alone: as many times faster as the ensemble has members, and less accurate.
     pub fn single(&self) -> Self {
-        Self {
-            space: self.space.clone(),
-            ensemble: Ensemble { members: self.ensemble.members[..1].to_vec() },
-            process: None,
-        }
+        self.first(1)
+    }
+
+    /// The first networks, without a process.
+    pub(crate) fn first(&self, members: usize) -> Self {
+        let members = self.ensemble.members.iter().take(members).cloned().collect();
+        Self { space: self.space.clone(), ensemble: Ensemble { members }, process: None }
     }
 
     /// Ranking quality on held-out pairs, with bootstrap intervals; `None` if it is undefined (fewer than two pairs
@@ -191,5 +194,5 @@ pub(crate) fn features(space: &SearchSpace, candidates: &[Candidate], policy: bo
         }
         active
     };
-    candidates.iter().map(active).collect()
+    candidates.par_iter().map(active).collect()
 }

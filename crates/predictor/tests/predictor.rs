@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sartor_predictor::{
     FitSettings, Freeze, HeadPlacement, Method, MlpSettings, Pairs, Precision, Predictor, PredictorError,
-    TransferSettings,
+    TransferSettings, choose_next, learning_curve,
 };
 use sartor_space::{Candidate, SearchSpace};
 
@@ -173,4 +173,21 @@ fn the_best_method_is_chosen_without_the_held_out_pairs() {
     let best = Predictor::fit_best(&space, &few, &settings(), 0).expect("fit");
     assert!(Method::ALL.contains(&best.method()));
     assert!(pairwise(&best, &pairs(&space, 200, true, 3)) > 0.65);
+}
+
+#[test]
+fn a_learning_curve_rises_and_the_next_pairs_are_the_unsure_ones() {
+    let space = space();
+    let (known, held_out) = (pairs(&space, 200, false, 1), pairs(&space, 200, false, 2));
+    let fit = |pairs: &Pairs, seed| Predictor::fit(&space, pairs, &settings(), seed);
+    let curve = learning_curve(&known, &held_out, &[20, 200, 9999], &[0, 1], fit).expect("curve");
+    let sizes: Vec<usize> = curve.iter().map(|point| point.pairs).collect();
+    assert_eq!(sizes, [20, 200]);
+    assert!(curve[0].report.pairwise_accuracy.value < curve[1].report.pairwise_accuracy.value);
+    let predictor = fit(&known, 0).expect("fit");
+    let spreads: Vec<f64> =
+        predictor.predict(&held_out.candidates).expect("scores").iter().map(|p| p.spread).collect();
+    let chosen = choose_next(&predictor, &held_out.candidates, 3).expect("scores");
+    let above = |index: usize| spreads.iter().filter(|&&spread| spread > spreads[index]).count();
+    assert_eq!(chosen.iter().map(|&index| above(index)).collect::<Vec<_>>(), [0, 1, 2]);
 }
