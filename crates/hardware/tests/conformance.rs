@@ -65,6 +65,8 @@ fn costs_are_positive_and_their_parts_add_up() {
     }
 }
 
+/// Left out: extrapolated prices. A pack of 2-bit depthwise channels is so wide (128 at 2/2) that few channels leave
+/// most of it empty, and then 2 bits cost more than 4.
 #[test]
 fn more_bits_are_never_cheaper() {
     for chip in chips() {
@@ -74,6 +76,9 @@ fn more_bits_are_never_cheaper() {
                     for (one, two) in [((narrow, other), (wide, other)), ((other, narrow), (other, wide))] {
                         let price = |(w, a)| chip.price_layer(&layer(shape, w, a)).unwrap();
                         let (one_cost, two_cost) = (price(one), price(two));
+                        if one_cost.extrapolated {
+                            continue;
+                        }
                         let name = format!("{} {shape:?} {one:?} {two:?}", chip.name);
                         assert!(one_cost.cycles.0 <= two_cost.cycles.0, "{name}");
                         assert!(one_cost.energy.0 <= two_cost.energy.0, "{name}");
