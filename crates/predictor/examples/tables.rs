@@ -42,6 +42,9 @@ channels = 1280
 /// Per block 0 (skip), 1 or 2.
 type Choices = [usize; 8];
 
+/// Accuracy of a network without noise.
+type Law = fn(&Choices) -> f64;
+
 fn strength(choice: usize) -> f64 {
     [0.0, 1.0, 1.35][choice]
 }
@@ -80,7 +83,7 @@ fn capacity(choices: &Choices) -> f64 {
     0.78 + 0.014 * (1.0 + parameters).ln() + 0.03 * (1.0 + operations).ln() - 0.004 * balance
 }
 
-fn table(space: &SearchSpace, law: fn(&Choices) -> f64, rng: &mut ChaCha8Rng) -> Pairs {
+fn table(space: &SearchSpace, law: Law, rng: &mut ChaCha8Rng) -> Pairs {
     let mut pairs = Pairs::default();
     for code in 0..6561usize {
         let choices: Choices = std::array::from_fn(|place| code / 3usize.pow(place as u32) % 3);
@@ -94,7 +97,7 @@ fn table(space: &SearchSpace, law: fn(&Choices) -> f64, rng: &mut ChaCha8Rng) ->
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let space = SearchSpace::from_toml(SPACE)?;
-    let laws: [(&str, fn(&Choices) -> f64); 3] =
+    let laws: [(&str, Law); 3] =
         [("saturating", saturating), ("multiplicative", multiplicative), ("capacity", capacity)];
     let wanted = std::env::args().nth(1);
     for (name, law) in laws.into_iter().filter(|law| wanted.as_deref().is_none_or(|name| name == law.0)) {

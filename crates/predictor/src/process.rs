@@ -3,8 +3,9 @@
 //! On few pairs a process that is told how candidates are alike (`description`) usually orders better than the
 //! papers' networks. [`Predictor::fit_best`] fits both and uses their mean or the process alone, whichever ordered
 //! better in cross-validation on the pairs given; the held-out pairs take no part. On complete
-//! made-up tables (`examples/tables.rs`: 8 blocks × 3 options, 200 of 6,561 known) the process orders 97 % of the pairs
-//! rightly under each law tried so far, the networks 92–97 %.
+//! made-up tables (`examples/tables.rs`: 8 blocks × 3 options, 200 of 6,561 known, three laws) Kendall's τ on the rest
+//! is 0.948, 0.954, 0.931 for the process and 0.848, 0.937, 0.849 for the networks. Made-up accuracies are no proof for
+//! trained ones: hence the cross-validation.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -119,6 +119,6 @@ fn frozen(freeze: Freeze, shape: Shape) -> Frozen {
     match freeze {
         Freeze::Nothing => Vec::new(),
         Freeze::Architecture => vec![shape.rows()],
-        Freeze::AllButHeads => Vec::from_iter([shape.rows().start..shape.third_bias().end]),
+        Freeze::AllButHeads => std::iter::once(shape.rows().start..shape.third_bias().end).collect(),
     }
 }
