@@ -1,6 +1,7 @@
 //! How errors leave the program: printed once, with causes and a hint, and an exit code that means something.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use crate::talk;
 
@@ -65,6 +66,10 @@ fn explain(cause: &(dyn std::error::Error + 'static)) -> Option<(Option<String>,
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return Some((failure.hint.clone(), failure.exit));
     }
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        let hint = "free some space and start again; what is finished is kept".to_owned();
+        return (error.kind() == ErrorKind::StorageFull).then_some((Some(hint), Exit::BadInput));
+    }
     explain!(cause,
         sartor_space::SpaceError => |_| Exit::BadInput,
         sartor_supernet::SupernetError => |_| Exit::BadInput,
@@ -84,6 +89,12 @@ pub fn exit_code(error: &anyhow::Error) -> Exit {
 /// First hint in the chain of causes.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().filter_map(explain).find_map(|(hint, _)| hint)
+}
+
+/// Whether whoever reads stdout has gone away (`sartor … | head`): nothing to complain about.
+pub fn reader_left(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.map(std::io::Error::kind).any(|kind| kind == ErrorKind::BrokenPipe)
 }
 
 /// Prints an error once: what, causes, hint.
