@@ -53,20 +53,22 @@ impl MixedPlan {
         if space.bits().is_none() {
             return Err(SupernetError::NoPolicy);
         }
-        let architecture = match (index.is_multiple_of(2), index / 2) {
-            (true, nth) => [nth as u64, 0, 0],
-            (false, nth) => [(nth / self.policies_per_architecture.max(1)) as u64, 1, 0],
+        let (nth, group) = (index / 2, self.policies_per_architecture.max(1));
+        let (architecture, first) = match index.is_multiple_of(2) {
+            true => ([nth as u64, 0, 0], true),
+            false => ([(nth / group) as u64, 1, 0], nth.is_multiple_of(group)),
         };
         let subnet = space.random_subnet(&mut stream(seed, Purpose::MixedPair, architecture));
         let mut rng = stream(seed, Purpose::Policy, [index as u64, 0, 0]);
-        let floor = random_floor(space, &mut rng);
+        let floor = random_floor(space, first, &mut rng);
         let policy = Some(space.random_policy_from(&subnet, floor, &mut rng));
         Ok(Candidate { subnet, policy })
     }
 }
 
-/// One of the space's widths: no bit-width of the pair's policy is narrower.
-fn random_floor(space: &SearchSpace, rng: &mut ChaCha8Rng) -> u8 {
+/// One of the space's widths: no bit-width of the pair's policy is narrower. The widest leaves a single policy, so
+/// only the `first` candidate of an architecture may draw it: no pair is measured twice.
+fn random_floor(space: &SearchSpace, first: bool, rng: &mut ChaCha8Rng) -> u8 {
     let mut widths: Vec<u8> = space
         .bits()
         .map_or(&[][..], |bits| bits.slots())
@@ -75,6 +77,9 @@ fn random_floor(space: &SearchSpace, rng: &mut ChaCha8Rng) -> u8 {
         .collect();
     widths.sort_unstable();
     widths.dedup();
+    if !first && widths.len() > 1 {
+        widths.pop();
+    }
     widths.choose(rng).copied().unwrap_or(0)
 }
 
