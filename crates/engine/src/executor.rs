@@ -16,14 +16,31 @@ use crate::network::{Activation, Network, NormStatistics, Tap};
 use crate::ops::head::HeadState;
 use crate::ops::norm::Arrays;
 use crate::ops::quantizer;
+use crate::ops::weights::Kernels;
 use crate::plan::{Plan, Purpose};
 use crate::simd::{self, Level};
 use workers::{Workers, in_pool};
+
+/// A moment in a training step, told to the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Weights are packed.
+    Packed,
+    /// This layer's forward pass is done.
+    Forward(usize),
+    /// Pool and classifier are done, forward.
+    HeadForward,
+    /// Pool and classifier are done, backward.
+    HeadBackward,
+    /// This layer's backward pass is done.
+    Backward(usize),
+}
 
 /// Runs networks; keeps its buffers between calls.
 #[derive(Debug)]
 pub struct Executor {
     level: Level,
+    probe: Option<fn(Moment)>,
     plan: Plan,
     activations: Arena,
     weights: Arena,
@@ -31,6 +48,7 @@ pub struct Executor {
     partial: Arena,
     reduced: Arena,
     workers: Workers,
+    kernels: Kernels,
     head: HeadState,
     statistics: Vec<NormStatistics>,
     /// Per chunk: two numbers per channel.
@@ -59,6 +77,7 @@ impl Executor {
     pub fn with_level(level: Level) -> Self {
         Self {
             level: if level.available() { level } else { Level::Scalar },
+            probe: None,
             plan: Plan::default(),
             activations: Arena::default(),
             weights: Arena::default(),
@@ -66,6 +85,7 @@ impl Executor {
             partial: Arena::default(),
             reduced: Arena::default(),
             workers: Workers::default(),
+            kernels: Kernels::default(),
             head: HeadState::default(),
             statistics: vec![],
             chunk_sums: vec![],
@@ -73,6 +93,17 @@ impl Executor {
             first: vec![],
             second: vec![],
             trained: None,
+        }
+    }
+
+    /// Calls `probe` at every [`Moment`] of training steps from now on (for benchmarks; the engine reads no clock).
+    pub fn set_probe(&mut self, probe: Option<fn(Moment)>) {
+        self.probe = probe;
+    }
+
+    fn tick(&self, moment: Moment) {
+        if let Some(probe) = self.probe {
+            probe(moment);
         }
     }
 
@@ -118,7 +149,7 @@ impl Executor {
 
     /// Batch statistics of the last `forward_train`, per layer.
     pub fn batch_statistics(&self) -> &[NormStatistics] {
-        &self.statistics
+        &self.statistics[..self.plan.layers.len().min(self.statistics.len())]
     }
 
     /// Inference with the given statistics (one entry per layer). Returns logits `[batch × classes]`.
@@ -156,7 +187,7 @@ impl Executor {
         for (images, batch) in batches {
             check(network, parameters, images, batch)?;
             in_pool(|| self.forward(network, parameters, images, batch, Purpose::Forward, None, None))?;
-            average.add(&self.statistics, batch);
+            average.add(self.batch_statistics(), batch);
         }
         average.finish().ok_or(EngineError::Length { what: "recalibration batches", expected: 1, got: 0 })
     }

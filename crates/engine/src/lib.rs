@@ -15,11 +15,12 @@ mod ops;
 pub mod optimizer;
 pub mod oracle;
 mod plan;
+pub mod roofline;
 pub mod simd;
 mod sums;
 
 pub use error::EngineError;
-pub use executor::Executor;
+pub use executor::{Executor, Moment};
 pub use network::{
     Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer, Network, NormStatistics,
     Source, Tap, TransformStep, WeightQuantizer, WeightView,

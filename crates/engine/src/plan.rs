@@ -45,7 +45,7 @@ pub(crate) struct LayerPlan {
     pub transposed: Range<usize>,
     /// Floats between their rows.
     pub transposed_row: usize,
-    /// Norms: mean, scale, shift, slope, offset.
+    /// Norms: mean, scale, shift, slope, gradient mean.
     pub norm: Range<usize>,
     /// Floats per input pixel.
     pub input_pitch: usize,

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Executor, load};
+use super::{Executor, Moment, load};
 use crate::arena::Rest;
 use crate::error::EngineError;
 use crate::kernels::dispatch;
@@ -25,9 +25,11 @@ impl Executor {
         gradients: &mut [f32],
     ) -> Result<(), EngineError> {
         self.head_back(network, parameters, logits_gradient, gradients);
+        self.tick(Moment::HeadBackward);
         for index in (0..network.layers.len()).rev() {
             self.norm_back(network, parameters, index, gradients)?;
             self.convolve_back(network, parameters, index, gradients);
+            self.tick(Moment::Backward(index));
         }
         Ok(())
     }
@@ -167,7 +169,8 @@ impl Executor {
                 to.iter_mut().zip(&chunk[start..start + length]).for_each(|(t, &v)| *t += v);
             }
         });
-        weights::backward(layer, plan, parameters, &self.reduced[..width], gradients);
+        let packed = &self.reduced[..width];
+        weights::backward(layer, plan, parameters, packed, &mut self.kernels, gradients);
     }
 
     fn merge_sums(&mut self, pitch: usize) {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::workers::Worker;
-use super::{Executor, load};
+use super::{Executor, Moment, load};
 use crate::error::EngineError;
 use crate::kernels::dispatch;
 use crate::kernels::elementwise::Finish;
@@ -37,13 +37,16 @@ impl Executor {
         self.reserve(network, parameters, 0);
         let plan = &self.plan;
         store_image(images, plan, network.image_channels, &mut self.activations[plan.image.clone()]);
-        self.statistics.resize_with(network.layers.len(), Default::default);
+        // Never shrinks, so that alternating networks do not allocate anew.
+        self.statistics.resize_with(self.statistics.len().max(network.layers.len()), Default::default);
+        self.tick(Moment::Packed);
         for index in 0..network.layers.len() {
             self.convolve(network, parameters, index, given.is_none())?;
             let numbers = &mut self.norms[self.plan.layers[index].norm.clone()];
             let statistics = given.map_or(&self.statistics[index], |given| &given[index]);
             norm::prepare(&network.layers[index], parameters, statistics, numbers);
             self.finish(network, parameters, index);
+            self.tick(Moment::Forward(index));
             if let Some(observer) = &mut observer {
                 self.tell(network, parameters, index, observer);
             }
@@ -52,7 +55,9 @@ impl Executor {
         if let Some(observer) = &mut observer {
             self.tell_head(network, parameters, observer);
         }
-        self.classify(network, parameters)
+        self.classify(network, parameters)?;
+        self.tick(Moment::HeadForward);
+        Ok(())
     }
 
     /// Makes room for the plan, and packs all weights.
@@ -72,7 +77,7 @@ impl Executor {
             let (packed, tail) = tail.split_at_mut(plan.weight.len());
             let (_, tail) = tail.split_at_mut(plan.transposed.start - plan.weight.end);
             let (transposed, tail) = tail.split_at_mut(plan.transposed.len());
-            weights::prepare(layer, plan, parameters, packed, transposed);
+            weights::prepare(layer, plan, parameters, &mut self.kernels, packed, transposed);
             (rest, at) = (tail, plan.transposed.end);
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! - [`Load`]: x = quantize(clamp(scale · y + shift, 0, 6)), or without norm for tensors that are stored finished;
 //! - [`Finish`]: the stored output of a linear layer, `quantize(quantize(scale · y + shift) + residual)`;
-//! - [`NormGradient`]: the gradient of the convolution output, `scale · g + (slope · (y - mean) + offset)`;
+//! - [`NormGradient`]: the gradient of the convolution output, `scale · (g - gradient_mean) + slope · (y - mean)`;
 //! - [`Epilogue`]: from the gradient of what a layer loads to the gradient g that its producer keeps, and the sums
 //!   `Σ g` and `Σ g · (y - mean)` that the producer's norm needs, and the gradients of the ranges.
 //!
@@ -230,8 +230,8 @@ pub(crate) struct NormGradient<'a> {
     pub norm: Norm<'a>,
     /// Factor of y - mean.
     pub slope: &'a [f32],
-    /// Constant.
-    pub offset: &'a [f32],
+    /// Mean of g.
+    pub gradient_mean: &'a [f32],
     /// Masks g by the normalised value, when the layer has an output quantizer.
     pub output_quantizer: Option<Quantizer>,
 }
@@ -243,13 +243,15 @@ pub(crate) struct NormGradientVector<V> {
     scale: V,
     shift: V,
     slope: V,
-    offset: V,
+    gradient_mean: V,
 }
 
 impl NormGradient<'_> {
     pub(crate) fn check(&self, pitch: usize) {
         let Norm { mean, scale, shift } = self.norm;
-        assert!([mean, scale, shift, self.slope, self.offset].iter().all(|numbers| numbers.len() >= pitch));
+        assert!(
+            [mean, scale, shift, self.slope, self.gradient_mean].iter().all(|numbers| numbers.len() >= pitch)
+        );
     }
 
     /// The numbers for one vector of channels.
@@ -265,7 +267,7 @@ impl NormGradient<'_> {
                 scale: V::load(self.norm.scale.as_ptr().add(channel)),
                 shift: V::load(self.norm.shift.as_ptr().add(channel)),
                 slope: V::load(self.slope.as_ptr().add(channel)),
-                offset: V::load(self.offset.as_ptr().add(channel)),
+                gradient_mean: V::load(self.gradient_mean.as_ptr().add(channel)),
             }
         }
     }
@@ -278,8 +280,8 @@ impl NormGradient<'_> {
             if let Some(quantizer) = &self.output_quantizer {
                 g = quantizer.pass(g, y.mul_add(numbers.scale, numbers.shift));
             }
-            let correction = y.sub(numbers.mean).mul_add(numbers.slope, numbers.offset);
-            g.mul_add(numbers.scale, correction)
+            let correction = y.sub(numbers.mean).mul(numbers.slope);
+            g.sub(numbers.gradient_mean).mul_add(numbers.scale, correction)
         }
     }
 }

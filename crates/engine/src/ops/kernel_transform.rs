@@ -3,64 +3,77 @@
 //! Once-for-all (Cai et al., 2020, §3.2): a smaller kernel is the centre of the next larger one, passed through a
 //! learned matrix M that the channels of the block share, step by step (7 → 5 → 3): `new = M · centre(old)`.
 //! Backward: `dM += dnew · centre(old)ᵀ`, `d centre(old) = Mᵀ · dnew`. Runs once per step on kernels only.
+//!
+//! The kernels (and gradients) of a layer lie one after another in a vector that keeps its memory between steps.
 
 use crate::network::{KernelTransform, TransformStep};
 
-/// Taps × channels, dense.
-type Taps = Vec<f32>;
-
-/// The stored kernel, then the kernel after each step.
+/// Given the stored kernel (taps × channels), appends the kernel after each step.
 pub(crate) fn forward(
     transform: &KernelTransform,
     parameters: &[f32],
-    stored: Taps,
     channels: usize,
-) -> Vec<Taps> {
-    let mut kernels = vec![stored];
-    let mut size = transform.stored;
+    kernels: &mut Vec<f32>,
+) {
+    let (mut size, mut start) = (transform.stored, 0);
     for step in &transform.steps {
-        let taps = step.kernel * step.kernel;
-        let matrix = matrix(step, parameters);
-        let mut new = vec![0.0; taps * channels];
-        for (row, weights) in new.chunks_exact_mut(channels).zip(matrix.chunks_exact(taps)) {
+        let (taps, end) = (step.kernel * step.kernel, kernels.len());
+        kernels.resize(end + taps * channels, 0.0);
+        let (before, new) = kernels.split_at_mut(end);
+        for (row, weights) in new.chunks_exact_mut(channels).zip(matrix(step, parameters).chunks_exact(taps))
+        {
             for (tap, &weight) in weights.iter().enumerate() {
-                let old = centre(&kernels[kernels.len() - 1], tap, size, step.kernel, channels);
+                let old = centre(&before[start..], tap, size, step.kernel, channels);
                 row.iter_mut().zip(old).for_each(|(n, o)| *n += weight * o);
             }
         }
-        kernels.push(new);
-        size = step.kernel;
+        (size, start) = (step.kernel, end);
     }
-    kernels
 }
 
-/// From the gradient of the last kernel to that of the stored one; adds the gradients of the matrices.
+/// Given the gradient of the last kernel, appends that of each kernel before it, the stored one last; adds the
+/// gradients of the matrices. `kernels` is what [`forward`] left.
 pub(crate) fn backward(
     transform: &KernelTransform,
     parameters: &[f32],
-    kernels: &[Taps],
-    mut gradient: Taps,
+    kernels: &[f32],
     channels: usize,
+    gradient: &mut Vec<f32>,
     gradients: &mut [f32],
-) -> Taps {
+) {
+    let (mut kernel_end, mut start) = (kernels.len(), 0);
     for (index, step) in transform.steps.iter().enumerate().rev() {
         let size = index.checked_sub(1).map_or(transform.stored, |before| transform.steps[before].kernel);
-        let taps = step.kernel * step.kernel;
-        let matrix = matrix(step, parameters);
-        let mut old_gradient = vec![0.0; size * size * channels];
-        for (new_tap, g) in gradient.chunks_exact(channels).enumerate() {
-            for tap in 0..taps {
-                let old = centre(&kernels[index], tap, size, step.kernel, channels);
-                let dot: f32 = g.iter().zip(old).map(|(g, o)| g * o).sum();
-                gradients[step.matrix_offset + new_tap * taps + tap] += dot;
-                let at = place(tap, size, step.kernel) * channels;
-                let weight = matrix[new_tap * taps + tap];
-                old_gradient[at..at + channels].iter_mut().zip(g).for_each(|(o, g)| *o += weight * g);
-            }
-        }
-        gradient = old_gradient;
+        kernel_end -= step.kernel * step.kernel * channels;
+        let old = &kernels[kernel_end - size * size * channels..kernel_end];
+        let end = gradient.len();
+        gradient.resize(end + old.len(), 0.0);
+        let (new, old_gradient) = gradient.split_at_mut(end);
+        step_back(step, size, parameters, [old, &new[start..]], channels, old_gradient, gradients);
+        start = end;
     }
-    gradient
+}
+
+fn step_back(
+    step: &TransformStep,
+    size: usize,
+    parameters: &[f32],
+    [old, new_gradient]: [&[f32]; 2],
+    channels: usize,
+    old_gradient: &mut [f32],
+    gradients: &mut [f32],
+) {
+    let taps = step.kernel * step.kernel;
+    for (new_tap, g) in new_gradient.chunks_exact(channels).enumerate() {
+        for tap in 0..taps {
+            let dot: f32 =
+                g.iter().zip(centre(old, tap, size, step.kernel, channels)).map(|(g, o)| g * o).sum();
+            gradients[step.matrix_offset + new_tap * taps + tap] += dot;
+            let weight = matrix(step, parameters)[new_tap * taps + tap];
+            let at = place(tap, size, step.kernel) * channels;
+            old_gradient[at..at + channels].iter_mut().zip(g).for_each(|(o, g)| *o += weight * g);
+        }
+    }
 }
 
 fn matrix<'a>(step: &TransformStep, parameters: &'a [f32]) -> &'a [f32] {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! d beta = S₁        d gamma = S₂ i
-//! dy = scale g - scale S₁ / n - (y - mean) · scale S₂ i² / n  =  scale g + (y - mean) slope + offset
+//! dy = scale (g - S₁ / n) - (y - mean) · scale S₂ i² / n  =  scale (g - gradient_mean) + (y - mean) slope
 //! ```
 //!
 //! There is no pass over the data here: the sums come from the producers' epilogues, and `z` and `dy` are computed
@@ -20,14 +20,14 @@ pub(crate) struct Arrays<'a> {
     pub scale: &'a [f32],
     pub shift: &'a [f32],
     pub slope: &'a [f32],
-    pub offset: &'a [f32],
+    pub gradient_mean: &'a [f32],
 }
 
 impl<'a> Arrays<'a> {
     /// Splits the numbers of a layer.
     pub(crate) fn of(numbers: &'a [f32], pitch: usize) -> Self {
         let array = |i: usize| &numbers[i * pitch..(i + 1) * pitch];
-        Self { mean: array(0), scale: array(1), shift: array(2), slope: array(3), offset: array(4) }
+        Self { mean: array(0), scale: array(1), shift: array(2), slope: array(3), gradient_mean: array(4) }
     }
 
     /// The forward part.
@@ -37,7 +37,12 @@ impl<'a> Arrays<'a> {
 
     /// The backward part.
     pub(crate) fn gradient(&self, output_quantizer: Option<Quantizer>) -> NormGradient<'a> {
-        NormGradient { norm: self.norm(), slope: self.slope, offset: self.offset, output_quantizer }
+        NormGradient {
+            norm: self.norm(),
+            slope: self.slope,
+            gradient_mean: self.gradient_mean,
+            output_quantizer,
+        }
     }
 }
 
@@ -54,7 +59,7 @@ pub(crate) fn prepare(layer: &Layer, parameters: &[f32], statistics: &NormStatis
     }
 }
 
-/// Fills slope and offset from the sums over `count` elements, and adds the gradients of gamma and beta.
+/// Fills slope and gradient mean from the sums over `count` elements, and adds the gradients of gamma and beta.
 pub(crate) fn backward(
     layer: &Layer,
     parameters: &[f32],
@@ -69,7 +74,7 @@ pub(crate) fn backward(
         let (first, second, inverse) = (sums[0][c], sums[1][c], inverse(statistics.variance[c]));
         let scale = f64::from(parameters[layer.gamma_offset + c]) * inverse;
         numbers[3 * pitch + c] = (-scale * second * inverse * inverse / count) as f32;
-        numbers[4 * pitch + c] = (-scale * first / count) as f32;
+        numbers[4 * pitch + c] = (first / count) as f32;
         gradients[layer.beta_offset + c] += first as f32;
         gradients[layer.gamma_offset + c] += (second * inverse) as f32;
     }

@@ -6,14 +6,35 @@
 //! straight-through mask `|w| <= t`, transform, and an addition at the view's place.
 
 use super::kernel_transform;
-use crate::network::{Layer, WeightQuantizer, WeightView};
+use crate::network::{KernelTransform, Layer, WeightQuantizer, WeightView};
 use crate::plan::LayerPlan;
+
+/// Kernels and gradients on their way through a kernel transform; memory that is kept between steps.
+#[derive(Debug, Default)]
+pub(crate) struct Kernels {
+    kernels: Vec<f32>,
+    gradients: Vec<f32>,
+}
+
+impl Kernels {
+    /// The stored kernel and those after each step; returns where the last one starts.
+    fn forward(&mut self, layer: &Layer, transform: &KernelTransform, parameters: &[f32]) -> usize {
+        let columns = layer.out_channels;
+        self.kernels.clear();
+        for r in 0..layer.weight_rows() {
+            self.kernels.extend_from_slice(view_row(layer.weight, r, columns, parameters));
+        }
+        kernel_transform::forward(transform, parameters, columns, &mut self.kernels);
+        self.kernels.len() - LayerPlan::depth(layer) * columns
+    }
+}
 
 /// Packs the weights of a layer; `transposed` is empty when it is not needed.
 pub(crate) fn prepare(
     layer: &Layer,
     plan: &LayerPlan,
     parameters: &[f32],
+    kernels: &mut Kernels,
     packed: &mut [f32],
     transposed: &mut [f32],
 ) {
@@ -23,10 +44,9 @@ pub(crate) fn prepare(
         pack(row, layer.weight_quantizer.as_ref(), plan.weight_row, packed);
         return transpose(packed, plan, columns, transposed);
     };
-    let stored = dense(layer.weight, layer.weight_rows(), columns, parameters);
-    let kernels = kernel_transform::forward(transform, parameters, stored, columns);
-    let last = &kernels[kernels.len() - 1];
-    pack(|r| &last[r * columns..(r + 1) * columns], layer.weight_quantizer.as_ref(), plan.weight_row, packed);
+    let last = kernels.forward(layer, transform, parameters);
+    let row = |r: usize| &kernels.kernels[last + r * columns..][..columns];
+    pack(row, layer.weight_quantizer.as_ref(), plan.weight_row, packed);
 }
 
 /// Adds the gradient of a layer's parameters, given that of its packed weights (rows of `pitch`).
@@ -35,28 +55,30 @@ pub(crate) fn backward(
     plan: &LayerPlan,
     parameters: &[f32],
     packed: &[f32],
+    kernels: &mut Kernels,
     gradients: &mut [f32],
 ) {
-    let columns = layer.out_channels;
+    let (columns, quantizer) = (layer.out_channels, layer.weight_quantizer.as_ref());
+    let place = |r: usize| layer.weight.offset + r * layer.weight.row_stride;
     let Some(transform) = &layer.kernel_transform else {
         for (r, gradient) in packed.chunks_exact(plan.pitch).enumerate() {
             let raw = view_row(layer.weight, r, columns, parameters);
-            let at = layer.weight.offset + r * layer.weight.row_stride;
-            add_masked(layer.weight_quantizer.as_ref(), raw, gradient, &mut gradients[at..at + columns]);
+            add_masked(quantizer, raw, gradient, &mut gradients[place(r)..][..columns]);
         }
         return;
     };
-    let stored = dense(layer.weight, layer.weight_rows(), columns, parameters);
-    let kernels = kernel_transform::forward(transform, parameters, stored, columns);
-    let mut masked = vec![0.0; LayerPlan::depth(layer) * columns];
-    let rows = masked.chunks_exact_mut(columns).zip(packed.chunks_exact(plan.pitch));
-    for ((to, gradient), raw) in rows.zip(kernels[kernels.len() - 1].chunks_exact(columns)) {
-        add_masked(layer.weight_quantizer.as_ref(), raw, gradient, to);
+    let last = kernels.forward(layer, transform, parameters);
+    let Kernels { kernels, gradients: chain } = kernels;
+    chain.clear();
+    chain.resize(kernels.len() - last, 0.0);
+    let rows = chain.chunks_exact_mut(columns).zip(packed.chunks_exact(plan.pitch));
+    for ((to, gradient), raw) in rows.zip(kernels[last..].chunks_exact(columns)) {
+        add_masked(quantizer, raw, gradient, to);
     }
-    let stored = kernel_transform::backward(transform, parameters, &kernels, masked, columns, gradients);
-    for (r, gradient) in stored.chunks_exact(columns).enumerate() {
-        let at = layer.weight.offset + r * layer.weight.row_stride;
-        gradients[at..at + columns].iter_mut().zip(gradient).for_each(|(to, g)| *to += g);
+    kernel_transform::backward(transform, parameters, kernels, columns, chain, gradients);
+    let stored = chain.len() - layer.weight_rows() * columns;
+    for (r, gradient) in chain[stored..].chunks_exact(columns).enumerate() {
+        gradients[place(r)..][..columns].iter_mut().zip(gradient).for_each(|(to, g)| *to += g);
     }
 }
 
@@ -108,8 +130,4 @@ fn transpose(packed: &[f32], plan: &LayerPlan, columns: usize, transposed: &mut 
             transposed[c * plan.transposed_row + r] = w;
         }
     }
-}
-
-fn dense(view: WeightView, rows: usize, columns: usize, parameters: &[f32]) -> Vec<f32> {
-    (0..rows).flat_map(|r| view_row(view, r, columns, parameters).iter().copied()).collect()
 }

@@ -286,10 +286,26 @@ impl Pass {
                     self.taps::<V, 3, 7, 2>(0, to);
                     self.taps::<V, 4, 7, 2>(3, to);
                 }
-                (5, 1) => (0..5).for_each(|row| self.taps::<V, 1, 5, 1>(row, to)),
-                (5, 2) => (0..5).for_each(|row| self.taps::<V, 1, 5, 2>(row, to)),
-                (7, 1) => (0..7).for_each(|row| self.taps::<V, 1, 7, 1>(row, to)),
-                (7, 2) => (0..7).for_each(|row| self.taps::<V, 1, 7, 2>(row, to)),
+                (5, 1) => {
+                    for row in 0..5 {
+                        self.taps::<V, 1, 5, 1>(row, to);
+                    }
+                }
+                (5, 2) => {
+                    for row in 0..5 {
+                        self.taps::<V, 1, 5, 2>(row, to);
+                    }
+                }
+                (7, 1) => {
+                    for row in 0..7 {
+                        self.taps::<V, 1, 7, 1>(row, to);
+                    }
+                }
+                (7, 2) => {
+                    for row in 0..7 {
+                        self.taps::<V, 1, 7, 2>(row, to);
+                    }
+                }
                 _ => self.any_taps::<V>(to),
             }
         }

@@ -123,7 +123,10 @@ impl Pass {
                 second: V::zero(),
             };
             let Some(sums) = sums else {
-                (0..size).for_each(|row| self.row(row, &mut new(to.add(row * row_length), V::zero())));
+                // Plain loops here and elsewhere: a closure that is not inlined is compiled without the instructions.
+                for row in 0..size {
+                    self.row(row, &mut new(to.add(row * row_length), V::zero()));
+                }
                 return;
             };
             let lanes = channel..channel + V::LANES;
