@@ -3,11 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
-
-use anyhow::Result;
+use std::time::Duration;
 
 use super::artefact::cannot_write;
 use crate::failure::Failure;
+
+/// Tries before a folder counts as in use, and the pause after each.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A held lock; dropped with the process.
 #[derive(Debug)]
@@ -20,11 +23,11 @@ impl Lock {
     ///
     /// # Errors
     /// When another process holds it (named), or the file cannot be written.
-    pub fn take(path: &Path, folder: &Path) -> Result<Self> {
+    pub fn take(path: &Path, folder: &Path) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path).map_err(|error| cannot_write(path, &error))?;
-        match file.try_lock() {
+        match try_for_a_while(&file) {
             Ok(()) => {
                 sign(&mut file).map_err(|error| cannot_write(path, &error))?;
                 Ok(Self { _file: file })
@@ -33,6 +36,17 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(cannot_write(path, &error).into()),
         }
     }
+}
+
+/// A process that was just killed may hold its lock for an instant longer.
+fn try_for_a_while(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 fn sign(file: &mut File) -> std::io::Result<()> {
