@@ -8,6 +8,7 @@
 mod compare;
 #[path = "golden/parse.rs"]
 mod parse;
+#[allow(clippy::print_stdout)]
 #[path = "golden/whole.rs"]
 mod whole;
 

@@ -87,20 +87,20 @@ fn load_image<'a>(
     loaded
 }
 
-/// Calls `visit(tap, pixel under it)` for the taps of one output pixel that fall inside the image.
-fn taps_inside(layer: &Layer, pixel: usize, mut visit: impl FnMut(usize, usize)) {
+/// Calls `visit(first tap, pixel under it, taps)` for each row of taps of one output pixel, as far as it lies inside
+/// the image; neighbouring taps lie over neighbouring pixels.
+#[inline(always)]
+fn taps_inside(layer: &Layer, pixel: usize, mut visit: impl FnMut(usize, usize, usize)) {
     let (size, width, kernel) = (layer.input_size, layer.output_size(), layer.convolution.kernel());
-    let corner = |o: usize| (o * layer.convolution.stride()) as isize - (kernel / 2) as isize;
-    let (top, left) = (corner(pixel / width), corner(pixel % width));
-    let range = |start: isize| {
-        let first = (-start).max(0) as usize;
-        first..(size as isize - start).clamp(first as isize, kernel as isize) as usize
-    };
-    for i in range(top) {
-        for j in range(left) {
-            let (row, column) = ((top + i as isize) as usize, (left + j as isize) as usize);
-            visit(i * kernel + j, row * size + column);
-        }
+    let (border, stride) = (kernel / 2, layer.convolution.stride());
+    let (top, left) = (pixel / width * stride, pixel % width * stride);
+    // Positions are counted from the border's corner, so that they are never negative.
+    let inside =
+        |start: usize| border.saturating_sub(start)..kernel.min((size + border).saturating_sub(start));
+    let columns = inside(left);
+    for i in inside(top) {
+        let under = (top + i - border) * size + left + columns.start - border;
+        visit(i * kernel + columns.start, under, columns.len());
     }
 }
 
@@ -112,13 +112,20 @@ fn image_to_columns(
     columns: &mut [f32],
     row: usize,
 ) {
-    let channels = layer.in_channels;
-    let depth = LayerPlan::depth(layer);
+    let (channels, depth) = (layer.in_channels, LayerPlan::depth(layer));
     for (pixel, to) in pixels.zip(columns.chunks_exact_mut(row)) {
         to[..depth].fill(0.0);
-        taps_inside(layer, pixel, |tap, under| {
-            let from = &image[under * input_pitch..][..channels];
-            to[tap * channels..][..channels].iter_mut().zip(from).for_each(|(to, &v)| *to = v);
+        taps_inside(layer, pixel, |tap, under, count| {
+            let to = &mut to[tap * channels..(tap + count) * channels];
+            if input_pitch == channels {
+                let from = &image[under * channels..][..to.len()];
+                return to.iter_mut().zip(from).for_each(|(to, &v)| *to = v);
+            }
+            for (to, from) in
+                to.chunks_exact_mut(channels).zip(image[under * input_pitch..].chunks(input_pitch))
+            {
+                to.copy_from_slice(&from[..channels]);
+            }
         });
     }
 }
@@ -133,9 +140,11 @@ fn columns_to_image(
 ) {
     let channels = layer.in_channels;
     for (pixel, from) in pixels.zip(columns.chunks_exact(row)) {
-        taps_inside(layer, pixel, |tap, under| {
-            let to = &mut image[under * input_pitch..][..channels];
-            to.iter_mut().zip(&from[tap * channels..]).for_each(|(to, v)| *to += v);
+        taps_inside(layer, pixel, |tap, under, count| {
+            let from = from[tap * channels..(tap + count) * channels].chunks_exact(channels);
+            for (to, from) in image[under * input_pitch..].chunks_mut(input_pitch).zip(from) {
+                to.iter_mut().zip(from).for_each(|(to, v)| *to += v);
+            }
         });
     }
 }
