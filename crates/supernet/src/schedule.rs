@@ -122,7 +122,8 @@ impl Default for TrainingSettings {
 /// divided as the release does (kernel 120, depth 25 + 120, width 25 + 120 of 410) but at least one each.
 ///
 /// The release's learning rates relative to the largest network's: 0.03 / 0.13 for kernel, 0.0025 / 0.13 and
-/// 0.0075 / 0.13 for the two phases of depth and width on its batches; on few images the ratios below fared better.
+/// 0.0075 / 0.13 for the two phases of depth and width on its batches. The ratios
+/// below are starting values for few images and were not tuned.
 pub fn progressive_shrinking(largest: usize, shrinking: usize, learning_rate: f64) -> Vec<Phase> {
     let share = |part: f64| ((shrinking as f64 * part / 410.0).round() as usize).max(1);
     let phase = |open, values, epochs, rate: f64, subnets| Phase {
