@@ -154,8 +154,11 @@ impl Reached {
     }
 }
 
-/// (weight, activation) widths of the 1×1 and of the depthwise convolutions with this kernel, without repeats.
-pub(crate) fn width_pairs(space: &SearchSpace, kernel: usize) -> (Vec<(u8, u8)>, Vec<(u8, u8)>) {
+/// Widths of (weight, activation), without repeats.
+pub(crate) type WidthPairs = Vec<(u8, u8)>;
+
+/// The widths of the 1×1 and of the depthwise convolutions with this kernel.
+pub(crate) fn width_pairs(space: &SearchSpace, kernel: usize) -> (WidthPairs, WidthPairs) {
     let Some(bits) = space.bits() else {
         return (vec![(FULL_PRECISION, FULL_PRECISION)], vec![(FULL_PRECISION, FULL_PRECISION)]);
     };

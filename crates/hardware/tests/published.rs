@@ -75,7 +75,7 @@ fn apq_reproduces_mobilenet_v2() {
 fn public_reproduces_the_simulators_counters() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/bitfusion-public/layers.csv");
     let Ok(text) = std::fs::read_to_string(path) else {
-        println!("skipped: {path} is not there");
+        eprintln!("skipped: {path} is not there");
         return;
     };
     let chip = Accelerator::preset("bitfusion-public").unwrap();

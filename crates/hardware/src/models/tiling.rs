@@ -151,10 +151,10 @@ pub struct Mapping {
 pub(crate) fn search(chip: &BitFusion, rules: &impl Rules, layer: &Convolution) -> Option<Mapping> {
     let mut best: Option<Mapping> = None;
     for tile in tiles(chip, layer) {
-        if let Some(tiling) = Tiling::new(chip, rules, layer, tile) {
-            if best.is_none_or(|best| tiling.bound(chip) <= best.cycles) {
-                tiling.improve(chip, rules, &mut best);
-            }
+        if let Some(tiling) = Tiling::new(chip, rules, layer, tile)
+            && best.is_none_or(|best| tiling.bound(chip) <= best.cycles)
+        {
+            tiling.improve(chip, rules, &mut best);
         }
     }
     best

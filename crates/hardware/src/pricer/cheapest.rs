@@ -48,11 +48,11 @@ impl CandidatePricer {
         let mut next = BTreeMap::new();
         for (state, path) in paths {
             let context = &self.blocks[index].contexts[state.context];
-            if let Some(open) = self.activated(index, state.open) {
-                if let Some(choice) = self.least(metric, index, state.context) {
-                    let state = State { context: context.after_active, open };
-                    keep(metric, &mut next, self.close(index, state), path.with(Some(choice)));
-                }
+            if let Some(open) = self.activated(index, state.open)
+                && let Some(choice) = self.least(metric, index, state.context)
+            {
+                let state = State { context: context.after_active, open };
+                keep(metric, &mut next, self.close(index, state), path.with(Some(choice)));
             }
             if let (Some(after), Some(open)) = (context.after_skip, self.skipped(index, state.open)) {
                 keep(metric, &mut next, self.close(index, State { context: after, open }), path.with(None));
