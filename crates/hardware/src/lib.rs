@@ -1,6 +1,6 @@
 //! # What does it cost?
 //!
-//! An [`Accelerator`] is a chip read from TOML; a [`CostModel`](models::CostModel) prices a layer on it; a
+//! An [`Accelerator`] is a chip read from TOML; a [`CostModel`] prices a layer on it; a
 //! [`CostTable`] holds the prices of every layer a space can reach, with their provenance; a [`CandidatePricer`]
 //! turns the table into dense arrays and prices a candidate in a few hundred nanoseconds.
 //!
