@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs configs/tiny.toml three times: on two threads, on one thread, and killed half-way and resumed.
-# All three must leave the same bytes, and the real runtime must agree with the integer executor.
+# Runs configs/tiny.toml on two threads and on one: both must leave the same bytes, and the real runtime must agree
+# with the integer executor. scripts/check_resume.sh does the same for a run that is killed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sartor=${SARTOR:-target/release/sartor}
@@ -20,21 +20,11 @@ run two 2
 echo "tiny pipeline: $((SECONDS - begin)) s on two threads"
 run one 1
 
-for delay in 4 9 15; do   # seconds; while it trains, samples and searches
-  "$sartor" run configs/tiny.toml --set "run.folder='$work/killed'" --threads 2 & pid=$!
-  sleep "$delay"
-  kill -9 "$pid" 2>/dev/null || true
-  wait "$pid" 2>/dev/null || true
-done
-run killed 2
-
 diff <(digest two) <(digest one)    || { echo "one and two threads differ"; exit 1; }
-diff <(digest two) <(digest killed) || { echo "a killed and resumed run differs"; exit 1; }
-
 verify=$(find "$work/two/models" -name verify.json)
 [ -n "$verify" ] || { echo "no verify.json"; exit 1; }
 for file in $verify; do
   grep -Eq '"same": *true' "$file" || { echo "not the same network in the runtime: $file"; cat "$file"; exit 1; }
 done
 [ -s "$work/two/report.html" ] || { echo "no report"; exit 1; }
-echo "end to end: artefacts equal at 1 and 2 threads and after kill -9; the runtime computes the same network"
+echo "end to end: artefacts equal at 1 and 2 threads; the runtime computes the same network"
