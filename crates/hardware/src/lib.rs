@@ -2,7 +2,7 @@
 //!
 //! An [`Accelerator`] is a chip read from TOML; a [`CostModel`] prices a layer on it; a
 //! [`CostTable`] holds the prices of every layer a space can reach, with their provenance; a [`CandidatePricer`]
-//! turns the table into dense arrays and prices a candidate in a few hundred nanoseconds.
+//! turns the table into dense arrays and prices a candidate by a few look-ups per block.
 //!
 //! ```
 //! use sartor_hardware::{Accelerator, CandidatePricer, CostTable};
