@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! schema    "sartor-policy/1"
+//! candidate the choice of the search that lowers to these layers; null where there was none
 //! tensors   [{name, size, channels, bits, signed, scale, zero_point, low, high, clip: [real, real]}]
 //!           real = (integer - zero_point) × scale, low ≤ integer ≤ high; tensor 0 is the image (uint8 pixels)
 //! layers    [{name, kind, kernel, stride, padding, input, output, weights}]         in execution order
@@ -28,6 +29,8 @@ pub const SCHEMA: &str = "sartor-policy/1";
 pub struct Policy {
     /// [`SCHEMA`].
     pub schema: &'static str,
+    /// The choice of the search, as its own JSON.
+    pub candidate: serde_json::Value,
     /// Every stored activation.
     pub tensors: Vec<TensorPolicy>,
     /// Every layer with weights.
@@ -104,11 +107,12 @@ pub struct Move {
 }
 
 impl Policy {
-    /// The document of a network.
-    pub fn new(network: &QuantizedNetwork) -> Self {
+    /// The document of a network that a candidate lowers to.
+    pub fn new(network: &QuantizedNetwork, candidate: serde_json::Value) -> Self {
         let layers = network.operations.iter().filter_map(|operation| layer(network, operation));
         Self {
             schema: SCHEMA,
+            candidate,
             tensors: network.tensors.iter().map(tensor).collect(),
             layers: layers.chain([classifier(network)]).collect(),
             moves: network.operations.iter().filter_map(|operation| movement(network, operation)).collect(),
@@ -180,7 +184,7 @@ mod tests {
     fn the_document_names_every_width_and_only_known_tensors() {
         let workload = samples::workload(5);
         let network = QuantizedNetwork::build(&samples::model(&workload, 5), &workload).unwrap();
-        let policy = Policy::new(&network);
+        let policy = Policy::new(&network, serde_json::Value::Null);
         for (layer, expected) in policy.layers.iter().zip(&workload.layers) {
             assert_eq!((&layer.name, layer.weights.bits), (&expected.name, expected.weight_bits));
             let input = policy.tensors.iter().find(|tensor| tensor.name == layer.input).unwrap();
@@ -195,8 +199,10 @@ mod tests {
     fn keys_are_those_of_the_schema() {
         let workload = samples::workload(5);
         let network = QuantizedNetwork::build(&samples::model(&workload, 5), &workload).unwrap();
-        let json = serde_json::to_value(Policy::new(&network)).unwrap();
+        let json =
+            serde_json::to_value(Policy::new(&network, serde_json::json!({"space": "sample"}))).unwrap();
         assert_eq!(json["schema"], SCHEMA);
+        assert_eq!(json["candidate"]["space"], "sample");
         assert_eq!(json["tensors"][0]["zero_point"], 73);
         for key in
             ["name", "size", "channels", "bits", "signed", "scale", "zero_point", "low", "high", "clip"]

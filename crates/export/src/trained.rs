@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::{ExportError, Result};
@@ -49,6 +50,19 @@ impl TrainedModel {
             Ok((key, array))
         });
         Ok(Self { metadata: metadata.collect(), arrays: arrays.collect::<Result<_>>()? })
+    }
+
+    /// The bytes of a safetensors file that reads back the same.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let bytes: Vec<Vec<u8>> = self.arrays.values().map(little_endian).collect();
+        let corrupt =
+            |error: safetensors::SafeTensorError| ExportError::NotSafetensors { reason: error.to_string() };
+        let views = self.arrays.iter().zip(&bytes).map(|((key, array), bytes)| {
+            let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes).map_err(corrupt)?;
+            Ok((key.as_str(), view))
+        });
+        let metadata = self.metadata.iter().map(|(key, text)| (key.clone(), text.clone())).collect();
+        safetensors::serialize(views.collect::<Result<Vec<_>>>()?, Some(metadata)).map_err(corrupt)
     }
 
     /// Takes arrays that are already in memory.
@@ -119,6 +133,10 @@ fn check_values(
     }
 }
 
+fn little_endian(array: &NamedArray) -> Vec<u8> {
+    array.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
 fn read_array(key: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<NamedArray> {
     if dtype != Dtype::F32 {
         return Err(ExportError::ElementType { key: key.to_string(), got: format!("{dtype:?}") });
@@ -149,6 +167,14 @@ mod tests {
         assert_eq!(model.array("stem", "weight", &[2, 1]).unwrap(), [1.0, 2.0]);
         assert_eq!(model.metadata("space"), Some("tiny"));
         assert!(model.contains("stem.weight") && !model.contains("head.weight"));
+    }
+
+    #[test]
+    fn written_bytes_read_back_the_same() {
+        let values = vec![0.5, -3.0, 1e-30];
+        let arrays = [("stem.beta".to_string(), NamedArray { shape: vec![3], values })].into();
+        let model = TrainedModel::from_arrays(arrays, [("space".into(), "tiny".into())].into());
+        assert_eq!(TrainedModel::from_bytes(&model.to_bytes().unwrap()).unwrap(), model);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sartor_export::verify::LayerExecution;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -152,6 +153,27 @@ pub struct Score {
     pub validation: Accuracy,
     /// On test, once.
     pub test: Accuracy,
+    /// The same model in integers; absent for full precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer: Option<IntegerScore>,
+}
+
+/// What the integer executor makes of a model, beside the fake-quantized network it was trained as.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct IntegerScore {
+    /// On validation.
+    pub validation: Accuracy,
+    /// On test, once.
+    pub test: Accuracy,
+    /// Share of test images with the same top-1 as the fake-quantized network.
+    pub agreement: f64,
+}
+
+impl IntegerScore {
+    /// For people.
+    pub fn line(&self) -> String {
+        format!("{:.2} %, same top-1 on {:.2} %", 100.0 * self.test.value, 100.0 * self.agreement)
+    }
 }
 
 /// `models/<id>/verify.json`
@@ -163,6 +185,9 @@ pub struct Verification {
     pub role: String,
     /// Accuracy of the integer reference executor on test.
     pub reference: Accuracy,
+    /// What the cost table says about the chip, to stand beside measured times.
+    #[serde(default)]
+    pub predicted_latency_ms: Option<f64>,
     /// One entry per format.
     pub formats: BTreeMap<String, FormatVerification>,
 }
@@ -177,12 +202,18 @@ pub enum FormatVerification {
         agreement: f64,
         /// Accuracy in the runtime.
         accuracy: Accuracy,
+        /// Accuracy of the executor in the runtime's rounding style; absent if it is the verification's own.
+        #[serde(default)]
+        reference_accuracy: Option<f64>,
         /// Largest difference of an output from the reference's.
         max_difference: f64,
         /// Name and version of the runtime.
         runtime: String,
-        /// Whether every top-1 was the same.
+        /// Whether it is the same network.
         same: bool,
+        /// What the runtime executes for every layer.
+        #[serde(default)]
+        layers: Vec<LayerExecution>,
     },
     /// No runtime was found.
     Skipped {

@@ -133,19 +133,33 @@ impl<'a> Workbench<'a> {
         statistics: &[NormStatistics],
         part: Part,
     ) -> Result<Accuracy> {
+        let (mut correct, images) = (0, part.of(self.dataset).len());
+        self.each_answer(network, parameters, statistics, part, |logits, labels| {
+            correct += sartor_engine::losses::correct(logits, labels);
+        })?;
+        Ok(Accuracy { correct, images })
+    }
+
+    /// Runs a network on a whole split and shows `visit` the logits and labels of every batch.
+    pub fn each_answer(
+        &mut self,
+        network: &Network,
+        parameters: &[f32],
+        statistics: &[NormStatistics],
+        part: Part,
+        mut visit: impl FnMut(&[f32], &[usize]),
+    ) -> Result<()> {
         let count = part.of(self.dataset).len();
         if count == 0 {
             return Err(SupernetError::EmptySplit { split: part.name() });
         }
         let indices: Vec<u32> = (0..count as u32).collect();
-        let mut correct = 0;
         for chunk in indices.chunks(INFERENCE_BATCH) {
             self.inference.load(self.dataset, part, chunk, None);
             let (pixels, labels) = (&self.inference.pixels, &self.inference.labels);
-            let logits = self.executor.infer(network, parameters, statistics, pixels, chunk.len())?;
-            correct += sartor_engine::losses::correct(logits, labels);
+            visit(self.executor.infer(network, parameters, statistics, pixels, chunk.len())?, labels);
         }
-        Ok(Accuracy { correct, images: count })
+        Ok(())
     }
 }
 

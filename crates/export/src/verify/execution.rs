@@ -7,7 +7,7 @@ use crate::graph::{Operation, QuantizedNetwork};
 use crate::onnx::message::{Model, Node};
 
 /// The kind of arithmetic of an executed node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arithmetic {
     /// Integer products and sums.
@@ -21,7 +21,7 @@ pub enum Arithmetic {
 }
 
 /// What is executed for one layer of the network.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LayerExecution {
     /// The layer; residual additions and stream conversions are listed as `<layer>/add` and `<layer>/stream`.
     pub layer: String,

@@ -32,7 +32,11 @@ pub fn write(facts: &Facts) -> Option<String> {
         let style = if index == 0 { "chosen" } else { "" };
         let name = format!("{} {}", score.role, score.id);
         rows.push(row(name.clone(), "validation", score.validation, Some(score)).styled(style));
-        rows.push(row(name, "test", score.test, Some(score)).styled(style));
+        rows.push(row(name.clone(), "test", score.test, Some(score)).styled(style));
+        rows.extend(score.integer.map(|integer| {
+            let name = format!("{name}, integer executor, same top-1 on {}", percent(integer.agreement));
+            row(name, "test", integer.test, Some(score)).styled(style)
+        }));
     }
     let splits = facts.supernet.as_ref().map(|supernet| {
         let images = supernet.images;

@@ -1,12 +1,11 @@
 //! Export: every fine-tuned model in every wanted format, with its policy beside it.
 
-use anyhow::{Context, Result};
-use sartor_export::{QuantizedNetwork, TrainedModel, onnx};
-use sartor_space::{Candidate, Layer, SearchSpace};
-use serde_json::{Value, json};
+use anyhow::Result;
+use sartor_export::{Policy, onnx};
 
 use super::Stage;
-use super::finetune::{Models, weights_name};
+use super::finetune::Models;
+use super::integers::network;
 use crate::records::Score;
 use crate::run_folder::artefact::Artefact;
 use crate::session::Session;
@@ -68,37 +67,6 @@ fn export(session: &Session, score: &Score) -> Result<Vec<String>> {
     let candidate = score.candidate.to_string();
     let metadata = [("sartor.id", score.id.as_str()), ("sartor.candidate", &candidate)];
     session.folder.write(&names[0], &onnx::to_bytes(&network, onnx::Batch::Symbolic, &metadata))?;
-    session.folder.write_json(&names[1], &policy(&session.config.space, score)?)?;
+    session.folder.write_json(&names[1], &Policy::new(&network, score.candidate.clone()))?;
     Ok(names)
-}
-
-/// The integer network of a fine-tuned model.
-///
-/// # Errors
-/// Weights that are missing, corrupt, or not of this candidate.
-pub fn network(session: &Session, score: &Score) -> Result<QuantizedNetwork> {
-    let path = session.folder.path(&weights_name(&score.id));
-    let model = TrainedModel::read(&path)?;
-    let workload = session.config.space.lower(&candidate(&session.config.space, score)?);
-    QuantizedNetwork::build(&model, &workload).with_context(|| format!("cannot use `{}`", path.display()))
-}
-
-fn candidate(space: &SearchSpace, score: &Score) -> Result<Candidate> {
-    Ok(Candidate::from_json(&score.candidate.to_string(), space)?)
-}
-
-/// The candidate and the widths of each of its layers.
-fn policy(space: &SearchSpace, score: &Score) -> Result<Value> {
-    let layer = |layer: &Layer| {
-        json!({
-            "name": layer.name,
-            "weight_bits": layer.weight_bits,
-            "activation_bits": layer.activation_bits,
-            "signed_input": layer.signed_input,
-        })
-    };
-    let layers: Vec<Value> = space.lower(&candidate(space, score)?).layers.iter().map(layer).collect();
-    Ok(
-        json!({ "id": score.id, "role": score.role, "candidate": score.candidate, "costs": score.costs, "layers": layers }),
-    )
 }

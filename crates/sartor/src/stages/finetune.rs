@@ -1,6 +1,7 @@
 //! Fine-tune the winner and its uniform references quantization-aware; each sees the test split once, at the end.
 
 use anyhow::Result;
+use sartor_export::QuantizedNetwork;
 use sartor_space::Candidate;
 use sartor_supernet::evaluation::Evaluator;
 use sartor_supernet::finetune::{FinetunedModel, Finetuner};
@@ -9,6 +10,7 @@ use sartor_supernet::{Part, Supernet};
 use serde_json::Value;
 
 use super::Stage;
+use super::integers;
 use super::search::Choice;
 use super::train::TrainedSupernet;
 use crate::progress::Progress;
@@ -109,11 +111,14 @@ fn tune(
         return Ok(outputs);
     }
     let model = train(session, weights, measured, checkpoint)?;
+    let (model, network) = integers::settle(&session.config.space, &model)?;
     session.folder.write(&outputs[0], &model.to_bytes(&session.config.space))?;
-    let score = score(session, &model, measured)?;
+    let score = score(session, (&model, &network), measured)?;
     session.folder.write_json(&outputs[1], &score)?;
     checkpoint.write(&done, b"")?;
-    let text = format!("{} {id}: {} of test", score.role, score.test);
+    let integer =
+        score.integer.map(|integer| format!("; in integers {}", integer.line())).unwrap_or_default();
+    let text = format!("{} {id}: {} of test{integer}", score.role, score.test);
     talk::stage_line(Stage::Finetune.title(), &text);
     Ok(outputs)
 }
@@ -153,7 +158,11 @@ fn resume<'a>(
     })
 }
 
-fn score(session: &Session, model: &FinetunedModel, measured: &Measured) -> Result<Score> {
+fn score(
+    session: &Session,
+    (model, network): (&FinetunedModel, &QuantizedNetwork),
+    measured: &Measured,
+) -> Result<Score> {
     let accuracy =
         |part| model.accuracy(&session.config.space, session.dataset()?, part).map_err(anyhow::Error::from);
     Ok(Score {
@@ -163,6 +172,7 @@ fn score(session: &Session, model: &FinetunedModel, measured: &Measured) -> Resu
         costs: measured.costs.clone(),
         validation: accuracy(Part::Validation)?.into(),
         test: accuracy(Part::Test)?.into(),
+        integer: Some(integers::score(session, model, network)?),
     })
 }
 
@@ -180,6 +190,7 @@ fn score_largest(session: &Session, weights: &Supernet) -> Result<String> {
         costs: Costs::new(),
         validation: accuracy(Part::Validation)?.into(),
         test: accuracy(Part::Test)?.into(),
+        integer: None,
     };
     session.folder.write_json(LARGEST, &score)?;
     Ok(LARGEST.to_owned())

@@ -1,27 +1,25 @@
-//! Verify: the exported files in ONNX Runtime against the integer reference executor, on the whole test split.
+//! Verify: the exported files in the real runtimes against the integer reference executor, on the whole test split.
+
+mod card;
+mod runtimes;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Result;
-use sartor_export::runtime::{self, Library};
-use sartor_export::{
-    Executor, ExportError, LabelledImages, QuantizedNetwork, Style, VerifyOptions, verify_onnx,
-};
-use sartor_supernet::data::Images;
+use sartor_export::verify::{Arithmetic, LayerExecution};
 use serde_json::{Map, Value, json};
 
 use super::Stage;
-use super::export::{ExportedModels, network, onnx_name};
+use super::export::ExportedModels;
+use super::integers;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::records::{FormatVerification, Score, Verification};
 use crate::session::Session;
-use crate::statistics::Accuracy;
 use crate::talk;
+use runtimes::{Runtimes, latency_key};
 
-/// What a real runtime makes of the models.
+/// What real runtimes make of the models.
 #[derive(Debug)]
 pub struct Verified {
     verifications: Vec<Verification>,
@@ -43,26 +41,37 @@ impl Verified {
 fn formats_json(session: &Session, verification: &Verification) -> Map<String, Value> {
     let timings = session.timings();
     let one = |(format, outcome): (&String, &FormatVerification)| {
+        let time = |part: &str| timings.measured.get(&latency_key(format, &verification.id, part));
         let value = match outcome {
             FormatVerification::Skipped { reason } => json!({ "skipped": reason }),
-            FormatVerification::Run { agreement, accuracy, max_difference, runtime, same } => json!({
-                "agreement": agreement,
-                "accuracy": accuracy.value,
-                "reference_accuracy": verification.reference.value,
-                "max_difference": max_difference,
-                "images": accuracy.images,
-                "runtime": runtime,
-                "latency_ms": timings.measured.get(&latency_key(format, &verification.id)),
-                "same": same,
-            }),
+            FormatVerification::Run {
+                agreement,
+                accuracy,
+                reference_accuracy,
+                max_difference,
+                runtime,
+                same,
+                layers,
+            } => {
+                json!({
+                    "agreement": agreement,
+                    "accuracy": accuracy.value,
+                    "reference_accuracy": reference_accuracy.unwrap_or(verification.reference.value),
+                    "max_difference": max_difference,
+                    "images": accuracy.images,
+                    "runtime": runtime,
+                    "latency_ms": time(""),
+                    "latency_low_ms": time("low_"),
+                    "latency_high_ms": time("high_"),
+                    "predicted_latency_ms": verification.predicted_latency_ms,
+                    "same": same,
+                    "layers": layers,
+                })
+            }
         };
         (format.clone(), value)
     };
     verification.formats.iter().map(one).collect()
-}
-
-fn latency_key(format: &str, id: &str) -> String {
-    format!("{format}_{id}_latency_ms")
 }
 
 fn file(id: &str) -> String {
@@ -74,112 +83,110 @@ fn file(id: &str) -> String {
 /// # Errors
 /// A runtime that fails or disagrees; a missing one if `verify.required` is set.
 pub fn run(session: &Session, files: &ExportedModels) -> Result<Verified> {
-    let library = library(session.config.verify.required)?;
+    let runtimes = Runtimes::find(session)?;
     let inputs = session.inputs().section("verify", &session.config.verify).artefacts(files.artefacts());
-    let inputs = inputs.value("images", &session.dataset()?.hash).value("runtime", name(&library)).build();
+    let inputs =
+        inputs.value("images", &session.dataset()?.hash).value("runtime", runtimes.describe()).build();
     session.stage(Stage::Verify, inputs, |_| {
         let scores = files.models().scores();
         let mut progress = Progress::new(Stage::Verify.title(), scores.len() as u64, 0);
+        let mut outputs = Vec::new();
         for (index, score) in scores.iter().enumerate() {
-            let verification = verify(session, score, &library)?;
-            session.folder.write_json(&file(&score.id), &verification)?;
+            outputs.extend(verify(session, score, &runtimes)?);
             progress.at(index as u64 + 1, &score.role);
         }
         drop(progress);
-        Ok(scores.iter().map(|score| file(&score.id)).collect())
+        Ok(outputs)
     })?;
     let read = |score: &Score| session.folder.read_json(&file(&score.id));
     let verified =
         Verified { verifications: files.models().scores().iter().map(read).collect::<Result<_>>()? };
-    verified.verifications.iter().for_each(say);
+    verified.verifications.iter().for_each(|verification| say(session, verification));
     refuse_disagreement(&verified)?;
     Ok(verified)
 }
 
-/// The runtime, or why there is none.
-fn library(required: bool) -> Result<Result<Library, String>> {
-    match runtime::find() {
-        Ok(library) => Ok(Ok(library)),
-        Err(error @ ExportError::RuntimeMissing { .. }) if !required => {
-            let hint = error.hint().unwrap_or_default();
-            Ok(Err(format!("no ONNX Runtime found; {hint}")))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn name(library: &Result<Library, String>) -> String {
-    match library {
-        Ok(library) => library.version().unwrap_or_else(|| "unknown version".to_owned()),
-        Err(_) => "absent".to_owned(),
-    }
-}
-
-fn verify(session: &Session, score: &Score, library: &Result<Library, String>) -> Result<Verification> {
-    let network = network(session, score)?;
+fn verify(session: &Session, score: &Score, runtimes: &Runtimes) -> Result<Vec<String>> {
+    let network = integers::network(session, score)?;
     let images = &session.dataset()?.test;
-    let reference = reference(&network, images)?;
-    let path = session.folder.path(&onnx_name(&score.id));
-    let outcome = match library {
-        Ok(library) => run_onnx(session, score, library, &path, &network, images)?,
-        Err(reason) => FormatVerification::Skipped { reason: reason.clone() },
-    };
-    let formats = BTreeMap::from([("onnx".to_owned(), outcome)]);
-    Ok(Verification { id: score.id.clone(), role: score.role.clone(), reference, formats })
+    let reference = integers::accuracy(&integers::top1(&network, images)?, images);
+    let mut formats = BTreeMap::new();
+    for format in &session.config.export.formats {
+        formats.insert(format.clone(), runtimes.verify(session, score, format, &network)?);
+    }
+    let (id, role) = (score.id.clone(), score.role.clone());
+    let predicted_latency_ms = score.costs.get("latency_ms").copied();
+    let verification = Verification { id, role, reference, predicted_latency_ms, formats };
+    let names = vec![file(&score.id), format!("models/{}/model-card.md", score.id)];
+    session.folder.write_json(&names[0], &verification)?;
+    session.folder.write(&names[1], card::text(session, score, &verification, &network)?.as_bytes())?;
+    Ok(names)
 }
 
-/// Accuracy of the integer reference executor.
-fn reference(network: &QuantizedNetwork, images: &Images) -> Result<Accuracy> {
-    let top1 = Executor::new(network, Style::FloatTiesToEven).run(&images.pixels)?.top1();
-    let right = top1.iter().zip(&images.labels).filter(|&(&class, &label)| class == label as usize).count();
-    Ok(Accuracy { value: right as f64 / images.len().max(1) as f64, images: images.len() })
-}
-
-fn run_onnx(
-    session: &Session,
-    score: &Score,
-    library: &Library,
-    path: &Path,
-    network: &QuantizedNetwork,
-    images: &Images,
-) -> Result<FormatVerification> {
-    let started = Instant::now();
-    let labelled = LabelledImages { pixels: &images.pixels, labels: &images.labels };
-    let options = VerifyOptions::default();
-    let seen = verify_onnx(library, path, network, labelled, options, &|| started.elapsed())?;
-    session.note_measured(&latency_key("onnx", &score.id), seen.latency_ms.median)?;
-    Ok(FormatVerification::Run {
-        agreement: seen.agreement,
-        accuracy: Accuracy { value: seen.accuracy, images: seen.images },
-        max_difference: seen.max_difference,
-        runtime: seen.runtime,
-        same: seen.same,
-    })
-}
-
-fn say(verification: &Verification) {
+fn say(session: &Session, verification: &Verification) {
     for (format, outcome) in &verification.formats {
         let text = match outcome {
-            FormatVerification::Run { agreement, accuracy, runtime, .. } => {
-                format!(
-                    "{format}: same top-1 on {:.2} % of {} images ({runtime})",
-                    100.0 * agreement,
-                    accuracy.images
-                )
-            }
-            FormatVerification::Skipped { reason } => format!("{format}: skipped: {reason}"),
+            FormatVerification::Run { .. } => outcome_line(session, verification, format, outcome),
+            FormatVerification::Skipped { reason } => format!("skipped: {reason}"),
         };
-        talk::stage_line(Stage::Verify.title(), &format!("{} {text}", verification.role));
+        talk::stage_line(Stage::Verify.title(), &format!("{} {format}: {text}", verification.role));
     }
+}
+
+fn outcome_line(
+    session: &Session,
+    verification: &Verification,
+    format: &str,
+    outcome: &FormatVerification,
+) -> String {
+    let FormatVerification::Run { agreement, accuracy, max_difference, runtime, layers, .. } = outcome else {
+        return String::new();
+    };
+    format!(
+        "top-1 {:.2} %, same as the executor on {:.2} % of {} images, worst difference {max_difference:.1} steps \
+         ({runtime}; {}){}",
+        100.0 * accuracy.value,
+        100.0 * agreement,
+        accuracy.images,
+        executed(layers),
+        latency_text(session, verification, format)
+    )
+}
+
+/// `12 integer, 3 conversions`.
+fn executed(layers: &[LayerExecution]) -> String {
+    let kinds = [
+        (Arithmetic::Integer, "integer"),
+        (Arithmetic::Conversion, "conversions"),
+        (Arithmetic::Float, "float"),
+        (Arithmetic::Unknown, "unknown"),
+    ];
+    let count = |kind| layers.iter().filter(|layer| layer.arithmetic == kind).count();
+    let counts = kinds.map(|(kind, name)| (count(kind), name));
+    let shown = counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn latency_text(session: &Session, verification: &Verification, format: &str) -> String {
+    let timings = session.timings();
+    let time = |part: &str| timings.measured.get(&latency_key(format, &verification.id, part)).copied();
+    let (Some(median), Some(low), Some(high)) = (time(""), time("low_"), time("high_")) else {
+        return String::new();
+    };
+    let predicted = verification.predicted_latency_ms.map(|predicted| {
+        format!("; the cost table says {predicted:.3} ms on {}", session.config.hardware.accelerator)
+    });
+    format!(", {median:.3} ms an image [{low:.3}, {high:.3}]{}", predicted.unwrap_or_default())
 }
 
 /// A file that computes something else is not a result.
 fn refuse_disagreement(verified: &Verified) -> Result<()> {
     for verification in &verified.verifications {
         for (format, outcome) in &verification.formats {
-            if let FormatVerification::Run { same: false, agreement, .. } = outcome {
+            if let FormatVerification::Run { same: false, agreement, max_difference, .. } = outcome {
                 let message = format!(
-                    "model {} in {format}: the runtime's top-1 is the reference's on only {:.2} % of images",
+                    "model {} in {format} is not the network that was measured: the runtime's top-1 is the reference's \
+                     on {:.2} % of images, the worst difference is {max_difference} steps",
                     verification.id,
                     100.0 * agreement
                 );

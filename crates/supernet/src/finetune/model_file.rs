@@ -38,6 +38,16 @@ impl FinetunedModel {
         self.accuracy_on(&mut Workbench::new(space, dataset, 0)?, part)
     }
 
+    /// Logits of the fake-quantized network on every image of a split, `[images, classes]`.
+    pub fn logits(&self, space: &SearchSpace, dataset: &Dataset, part: Part) -> Result<Vec<f32>> {
+        let Model { network, parameters, .. } = &self.model;
+        let (mut workbench, mut all) = (Workbench::new(space, dataset, 0)?, Vec::new());
+        workbench.each_answer(network, parameters, &self.statistics, part, |logits, _| {
+            all.extend_from_slice(logits);
+        })?;
+        Ok(all)
+    }
+
     pub(crate) fn accuracy_on(&self, workbench: &mut Workbench<'_>, part: Part) -> Result<Accuracy> {
         workbench.accuracy(&self.model.network, &self.model.parameters, &self.statistics, part)
     }
