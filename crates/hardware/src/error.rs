@@ -169,6 +169,14 @@ pub enum HardwareError {
         /// What is wrong and where.
         message: String,
     },
+    /// A measuring command printed no measurement.
+    #[error("expected {expected}, got `{got}`")]
+    UnreadableOutput {
+        /// What should have been printed.
+        expected: &'static str,
+        /// What was.
+        got: String,
+    },
     /// A candidate from another space, or without a policy.
     #[error("block {block}: {reason}")]
     OutsideSpace {
@@ -209,6 +217,9 @@ impl HardwareError {
             Self::BadCost { .. } => Some("measure the layer again, or remove the row".into()),
             Self::DuplicateRow { .. } => Some("keep one of the two rows".into()),
             Self::WrongUnits { .. } => Some("convert the table, or make it again with `sartor profile`".into()),
+            Self::UnreadableOutput { .. } => {
+                Some("let the command end with one line such as `1.25` or `1.25 ms 0.4 mJ`".into())
+            }
             Self::OutsideSpace { .. } => Some("check the candidate against its space first".into()),
             _ => None,
         }

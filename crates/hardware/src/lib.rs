@@ -24,7 +24,10 @@
 
 mod accelerator;
 mod cost;
+pub mod dominance;
 mod error;
+pub mod ledger;
+pub mod measured;
 pub mod models;
 mod pricer;
 mod reachable;
@@ -38,6 +41,6 @@ pub use models::{CostModel, MODELS};
 pub use pricer::{BlockChoice, CandidatePricer, Metric};
 pub use reachable::reachable_layers;
 pub use table::{
-    Accounting, CostTable, LayerKey, Provenance, Row, import_dictionary, import_per_layer, layers_csv,
-    profile_layers_csv,
+    Accounting, CostTable, LayerKey, Provenance, Row, breakdown_csv, import_columns, import_dictionary,
+    import_per_layer, layers_csv, profile_layers_csv, rows_csv,
 };

@@ -4,6 +4,7 @@
 //! every candidate. A table is written by a cost model, by measurements, or imported; it never answers for a layer
 //! it does not hold.
 
+mod breakdown;
 mod csv;
 mod import;
 mod key;
@@ -14,11 +15,14 @@ use std::collections::HashMap;
 use sartor_space::{Layer, Role, SearchSpace, Workload};
 use serde::Serialize;
 
-pub use import::{import_dictionary, import_per_layer};
+pub use breakdown::breakdown_csv;
+pub use csv::rows_csv;
+pub use import::{import_columns, import_dictionary, import_per_layer};
 pub use key::LayerKey;
 pub use layers::{layers_csv, profile_layers_csv};
 
 use crate::cost::{Costs, LayerCost};
+use crate::measured::Additivity;
 use crate::reachable::reachable_layers;
 use crate::units::{Cycles, Millijoules, Milliseconds};
 use crate::{Accelerator, HardwareError};
@@ -60,6 +64,8 @@ pub struct Provenance {
     /// Whether the rows tell the network's input layer from an equal inner one (cost models do, measurements need
     /// not).
     pub marks_first: bool,
+    /// How far its sums were from whole networks, once that was measured.
+    pub additivity: Option<Additivity>,
     /// Anything else worth keeping, one line each.
     pub notes: Vec<String>,
 }
@@ -232,7 +238,8 @@ fn group(role: Role) -> usize {
 }
 
 impl Row {
-    fn new(layer: &Layer, cost: &LayerCost) -> Self {
+    /// A priced layer.
+    pub fn new(layer: &Layer, cost: &LayerCost) -> Self {
         Self {
             key: LayerKey::of(layer),
             cycles: cost.cycles,
@@ -254,7 +261,11 @@ impl Row {
 }
 
 impl Provenance {
-    fn of(accelerator: &Accelerator) -> Result<Self, HardwareError> {
+    /// That of prices on a chip.
+    ///
+    /// # Errors
+    /// [`HardwareError::UnknownModel`] if the chip's fields were set by hand.
+    pub fn of(accelerator: &Accelerator) -> Result<Self, HardwareError> {
         Ok(Self {
             hardware: accelerator.name.clone(),
             spec_hash: accelerator.hash(),

@@ -27,51 +27,63 @@ const COST_COLUMNS: [&str; 3] = ["cycles", "latency_ms", "energy_mj"];
 const TITLE: &str = "sartor cost table 1";
 const UNITS: &str = "cycles, ms, mJ";
 
+/// Priced layers as text: the table's format, in any order and with repeats. With repeats it is a list of prices, and
+/// no table to read back.
+pub fn rows_csv(provenance: &Provenance, rows: &[Row]) -> String {
+    let keys: HashSet<LayerKey> = rows.iter().map(|row| row.key).collect();
+    let both = rows.iter().any(|row| row.key.first && keys.contains(&inner(row.key)));
+    let mut text = provenance_lines(provenance, rows, both);
+    let _ = writeln!(text, "{}{}", contract(), if both { ",first" } else { "" });
+    for row in rows {
+        let first = if both { format!(",{}", u8::from(row.key.first)) } else { String::new() };
+        let _ = writeln!(text, "{}{first}", row_line(row));
+    }
+    text
+}
+
+/// The contract's twelve cells.
+pub(super) fn row_line(row: &Row) -> String {
+    let Row { key, cycles, latency_ms, energy_mj, .. } = row;
+    format!("{},{},{},{}", key.columns(), cycles.0, latency_ms.0, energy_mj.0)
+}
+
+/// Everything before the header.
+pub(super) fn provenance_lines(provenance: &Provenance, rows: &[Row], first_is_column: bool) -> String {
+    let Provenance { hardware, spec_hash, model, space, space_hash, batch, additivity, .. } = provenance;
+    let first = |row: &&Row| row.key.first && !first_is_column;
+    let (batch, first) = (batch.to_string(), marked(rows, first));
+    let extrapolated = marked(rows, |row| row.extrapolated);
+    let first_marks = if provenance.marks_first { "marked" } else { "not marked" };
+    let additivity = additivity.map_or(String::new(), |error| error.to_string());
+    let lines = [
+        ("hardware", hardware.as_str()),
+        ("spec_hash", spec_hash),
+        ("model", model),
+        ("space", space),
+        ("space_hash", space_hash),
+        ("batch", &batch),
+        ("units", UNITS),
+        ("additivity", &additivity),
+        ("input_layers", first_marks),
+        ("first", &first),
+        ("extrapolated", &extrapolated),
+    ];
+    let notes = provenance.notes.iter().map(|note| ("note", note.as_str()));
+    let written = lines.into_iter().chain(notes).filter(|(_, value)| !value.is_empty());
+    written.fold(format!("# {TITLE}\n"), |text, (key, value)| format!("{text}# {key}: {}\n", one_line(value)))
+}
+
+/// Layers of the rows that have a mark, each once, separated by semicolons.
+fn marked(rows: &[Row], mark: impl Fn(&&Row) -> bool) -> String {
+    let mut seen = HashSet::new();
+    let marked = rows.iter().filter(mark).filter(|row| seen.insert(row.key));
+    marked.map(|row| row.key.columns()).collect::<Vec<_>>().join("; ")
+}
+
 impl CostTable {
     /// The table as text.
     pub fn to_csv(&self) -> String {
-        let both = self.rows.iter().any(|row| row.key.first && self.index.contains_key(&inner(row.key)));
-        let mut text = self.provenance_lines(both);
-        let mut header: Vec<&str> = LAYER_COLUMNS.into_iter().chain(COST_COLUMNS).collect();
-        header.extend(both.then_some("first"));
-        let _ = writeln!(text, "{}", header.join(","));
-        for row in &self.rows {
-            let Row { key, cycles, latency_ms, energy_mj, .. } = row;
-            let _ = write!(text, "{},{},{},{}", key.columns(), cycles.0, latency_ms.0, energy_mj.0);
-            let _ =
-                writeln!(text, "{}", if both { format!(",{}", u8::from(key.first)) } else { String::new() });
-        }
-        text
-    }
-
-    fn provenance_lines(&self, first_is_column: bool) -> String {
-        let Provenance { hardware, spec_hash, model, space, space_hash, batch, .. } = &self.provenance;
-        let first = |row: &&Row| row.key.first && !first_is_column;
-        let (batch, first) = (batch.to_string(), self.marked(first));
-        let extrapolated = self.marked(|row| row.extrapolated);
-        let first_marks = if self.provenance.marks_first { "marked" } else { "not marked" };
-        let lines = [
-            ("hardware", hardware.as_str()),
-            ("spec_hash", spec_hash),
-            ("model", model),
-            ("space", space),
-            ("space_hash", space_hash),
-            ("batch", &batch),
-            ("units", UNITS),
-            ("input_layers", first_marks),
-            ("first", &first),
-            ("extrapolated", &extrapolated),
-        ];
-        let notes = self.provenance.notes.iter().map(|note| ("note", note.as_str()));
-        let written = lines.into_iter().chain(notes).filter(|(_, value)| !value.is_empty());
-        written.fold(format!("# {TITLE}\n"), |text, (key, value)| {
-            format!("{text}# {key}: {}\n", one_line(value))
-        })
-    }
-
-    /// Layers of the rows that have a mark, separated by semicolons.
-    fn marked(&self, mark: impl Fn(&&Row) -> bool) -> String {
-        self.rows.iter().filter(mark).map(|row| row.key.columns()).collect::<Vec<_>>().join("; ")
+        rows_csv(&self.provenance, &self.rows)
     }
 
     /// Reads what [`to_csv`](Self::to_csv) wrote, or a table somebody made with the same columns.
@@ -123,6 +135,7 @@ impl Reading {
             "space_hash" => self.provenance.space_hash = value.to_owned(),
             "batch" => self.provenance.batch = whole(line, "batch", value)?,
             "units" => check_units(line, value)?,
+            "additivity" => self.provenance.additivity = value.parse().ok(),
             "input_layers" => self.provenance.marks_first = value == "marked",
             "first" => self.first.extend(layers()),
             "extrapolated" => self.extrapolated.extend(layers()),
@@ -171,7 +184,8 @@ fn header(number: usize, line: &str) -> Result<Header, HardwareError> {
     }
 }
 
-fn contract() -> String {
+/// The twelve columns.
+pub(super) fn contract() -> String {
     LAYER_COLUMNS.into_iter().chain(COST_COLUMNS).collect::<Vec<_>>().join(",")
 }
 

@@ -6,7 +6,11 @@
 //!   widths): one line a layer, latencies in ms, activation widths fastest, both counted from 1 bit. It has no
 //!   energies and no shapes; the network gives the shapes.
 //!
-//! Both tell no input layer from an inner one, and hold no cycles.
+//! - Any CSV with the columns of a layer and its costs ([`import_columns`]).
+//!
+//! The first two tell no input layer from an inner one, and hold no cycles.
+
+mod columns;
 
 use std::fmt;
 
@@ -19,6 +23,8 @@ use super::csv::{bad_cell, decimal, layer_key, whole};
 use super::{CostTable, LayerKey, Provenance, Row};
 use crate::HardwareError;
 use crate::units::{Cycles, Millijoules, Milliseconds};
+
+pub use columns::import_columns;
 
 const DICTIONARY: &str = "JSON dictionary";
 
