@@ -5,6 +5,8 @@
 //!
 //! A process can load one library; asking for another one afterwards is an error.
 
+mod repeated;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -13,6 +15,8 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
+
+pub use repeated::{Repeated, RepeatedInput};
 
 use crate::error::{ExportError, Result};
 use crate::onnx::{INPUT, OUTPUT};
