@@ -5,6 +5,7 @@ pub mod export;
 pub mod finetune;
 pub mod fit;
 pub mod images;
+pub mod integers;
 pub mod profile;
 pub mod quality;
 pub mod report;
