@@ -64,9 +64,14 @@ pub fn create_folder(path: &Path) -> Result<()> {
 /// # Errors
 /// With the file's name and a way on; the old file is untouched.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     create_folder(folder)?;
     persist(folder, path, bytes).map_err(|error| cannot_write(path, &error).into())
+}
+
+/// The folder of a file; that of a bare name is the working folder, not the empty path.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn persist(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -127,6 +132,13 @@ mod tests {
         write(&path, b"two").expect("writes");
         assert_eq!(std::fs::read(&path).expect("reads"), b"two");
         assert_eq!(std::fs::read_dir(place.path().join("deep")).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn a_bare_file_name_lies_in_the_working_folder() {
+        for (path, folder) in [("costs.csv", "."), ("a/costs.csv", "a"), ("/costs.csv", "/")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+        }
     }
 
     #[test]
