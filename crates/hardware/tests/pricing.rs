@@ -69,7 +69,7 @@ fn random(space: &SearchSpace, seed: u64) -> Candidate {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn the_pricer_equals_the_table_to_the_bit(seed: u64) {

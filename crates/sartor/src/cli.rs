@@ -1,9 +1,17 @@
 //! What may be typed: every command and flag, nothing about what it means.
 
+mod cost;
+mod profile;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub use cost::{CostAction, CostArguments, LedgerArguments};
+pub use profile::{
+    CheckArguments, DominanceArguments, ImportArguments, LayersArguments, ProfileAction, ProfileArguments,
+};
 
 /// Cuts a neural network to measure: searches architecture, channel widths and bit-widths together for a chip
 /// and a budget, and hands back a trained, quantized, verified model.
@@ -127,32 +135,6 @@ pub struct SampleArguments {
     pub quantized: bool,
 }
 
-/// Arguments of `sartor profile`.
-#[derive(Debug, Clone, Args)]
-pub struct ProfileArguments {
-    /// Config file of a run; or use `--space` and `--hardware`.
-    #[arg(value_name = "CONFIG", required_unless_present_any = ["run", "space", "layers"])]
-    pub config: Option<PathBuf>,
-    /// Run folder of an earlier run, with the settings it was made with.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
-    pub run: Option<PathBuf>,
-    /// Search space to price: a preset or a TOML file.
-    #[arg(long, value_name = "SPACE", conflicts_with_all = ["config", "run"])]
-    pub space: Option<String>,
-    /// CSV of layers to price instead of a space.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "run", "space"])]
-    pub layers: Option<PathBuf>,
-    /// Chip: a preset or a TOML file.
-    #[arg(long, value_name = "HARDWARE", default_value = "bitfusion-apq")]
-    pub hardware: String,
-    /// Images at a time.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub batch: usize,
-    /// File to write; stdout if absent.
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
 /// Arguments of `sartor search`.
 #[derive(Debug, Clone, Args)]
 pub struct SearchArguments {
@@ -168,40 +150,6 @@ pub struct SearchArguments {
     /// Answer for another chip from a finished run, without changing it.
     #[arg(long, value_name = "HARDWARE")]
     pub hardware: Option<String>,
-}
-
-/// Arguments of `sartor cost`.
-#[derive(Debug, Clone, Args)]
-pub struct CostArguments {
-    /// `mobilenet-v2`, another known network, or a candidate's JSON file.
-    #[arg(
-        long,
-        value_name = "NETWORK",
-        required_unless_present = "candidates",
-        conflicts_with = "candidates"
-    )]
-    pub network: Option<String>,
-    /// File of candidates, one JSON object a line.
-    #[arg(long, value_name = "FILE")]
-    pub candidates: Option<PathBuf>,
-    /// Bits of a known network: `8`, or `4:8` for weights and activations.
-    #[arg(long, value_name = "W[:A]", default_value = "8")]
-    pub bits: String,
-    /// Chip: a preset or a TOML file.
-    #[arg(long, value_name = "HARDWARE", default_value = "bitfusion-apq")]
-    pub hardware: String,
-    /// Images at a time.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub batch: usize,
-    /// What is counted: every layer, or the sum of the authors' release.
-    #[arg(long, value_name = "WHAT", default_value = "full", value_parser = ["full", "release"])]
-    pub accounting: String,
-    /// Search space of the candidates, when it is not a preset.
-    #[arg(long, value_name = "SPACE")]
-    pub space: Option<String>,
-    /// Print every layer, not only the totals.
-    #[arg(long)]
-    pub layers: bool,
 }
 
 /// Arguments of `sartor space`.

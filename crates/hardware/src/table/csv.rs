@@ -189,7 +189,7 @@ pub(super) fn contract() -> String {
     LAYER_COLUMNS.into_iter().chain(COST_COLUMNS).collect::<Vec<_>>().join(",")
 }
 
-fn check_units(line: usize, got: &str) -> Result<(), HardwareError> {
+pub(super) fn check_units(line: usize, got: &str) -> Result<(), HardwareError> {
     if got == UNITS {
         return Ok(());
     }

@@ -1,15 +1,18 @@
-//! `sartor cost`: what one network costs, or many candidates.
+//! `sartor cost`: what one network costs, or many candidates; and what finding one costs.
+
+mod ledger;
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sartor_hardware::{Accelerator, Accounting, CostTable, Costs};
+use sartor_hardware::{Accounting, CostTable, Costs};
 use sartor_space::suggest::nearest;
 use sartor_space::{Candidate, Layer, SearchSpace, Workload, networks};
 use serde_json::{Value, json};
 
-use crate::cli::{CostArguments, Global};
+use super::hardware::Source;
+use crate::cli::{CostAction, CostArguments, Global};
 use crate::config::load_space;
 use crate::failure::Failure;
 use crate::report::{amount, plain_name};
@@ -24,12 +27,15 @@ const BITS: std::ops::RangeInclusive<u8> = 1..=32;
 /// # Errors
 /// An unknown network or chip, a candidate outside its space, widths that the chip cannot run.
 pub fn run(arguments: &CostArguments, global: &Global) -> Result<()> {
-    let accelerator = profile::accelerator(&arguments.hardware, Some(arguments.batch))?;
+    if let Some(CostAction::Ledger(arguments)) = &arguments.action {
+        return ledger::run(arguments, global);
+    }
+    let source = Source::open(&arguments.hardware, arguments.batch)?;
     let accounting = if arguments.accounting == "release" { Accounting::Release } else { Accounting::Full };
     match (&arguments.candidates, &arguments.network) {
-        (Some(path), _) => many(path, arguments, &accelerator, accounting),
+        (Some(path), _) => many(path, arguments, &source, accounting),
         (None, Some(network)) => {
-            one(&workload(network, arguments)?, arguments, &accelerator, accounting, global.json)
+            one(&workload(network, arguments)?, arguments, &source, accounting, global.json)
         }
         (None, None) => Err(Failure::bad_input("neither a network nor candidates were given").into()),
     }
@@ -70,19 +76,19 @@ fn bits(text: &str) -> Result<(u8, u8), Failure> {
 fn one(
     workload: &Workload,
     arguments: &CostArguments,
-    accelerator: &Accelerator,
+    source: &Source,
     accounting: Accounting,
     json: bool,
 ) -> Result<()> {
-    let table = CostTable::build(accelerator, &workload.layers)?;
+    let table = source.table(&workload.layers)?;
     let totals = table.price_as(workload, accounting)?;
     if json {
         let layers: Vec<Value> = workload.layers.iter().map(|layer| layer_json(&table, layer)).collect();
         let object = json!({
             "totals": totals,
             "layers": layers,
-            "hardware": accelerator.name,
-            "batch": accelerator.batch,
+            "hardware": source.name(),
+            "batch": arguments.batch,
             "extrapolated": table.extrapolates(workload),
         });
         return Ok(talk::data_line(&object.to_string())?);
@@ -90,7 +96,11 @@ fn one(
     if arguments.layers {
         workload.layers.iter().try_for_each(|layer| talk::data_line(&layer_line(&table, layer)))?;
     }
-    print_totals(&totals)
+    print_totals(&totals)?;
+    if table.extrapolates(workload) {
+        talk::warning_line("prices marked with * are extrapolated: outside what the model was checked on");
+    }
+    Ok(())
 }
 
 fn print_totals(totals: &Costs) -> Result<()> {
@@ -127,9 +137,10 @@ fn layer_line(table: &CostTable, layer: &Layer) -> String {
         activation_bits,
         ..
     } = layer;
-    let price = table
-        .get(layer)
-        .map(|row| format!("{:>11.6} ms {:>11.6} mJ", row.latency_ms.value(), row.energy_mj.value()));
+    let price = table.get(layer).map(|row| {
+        let mark = if row.extrapolated { " *" } else { "" };
+        format!("{:>11.6} ms {:>11.6} mJ{mark}", row.latency_ms.value(), row.energy_mj.value())
+    });
     format!(
         "{name:<24} {in_channels:>5} → {out_channels:<5} {input_size:>3}² k{kernel} s{stride} W{weight_bits}A{activation_bits} {}",
         price.unwrap_or_default()
@@ -137,12 +148,7 @@ fn layer_line(table: &CostTable, layer: &Layer) -> String {
 }
 
 /// One totals object a line.
-fn many(
-    path: &Path,
-    arguments: &CostArguments,
-    accelerator: &Accelerator,
-    accounting: Accounting,
-) -> Result<()> {
+fn many(path: &Path, arguments: &CostArguments, source: &Source, accounting: Accounting) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::bad_input(format!("cannot read candidates `{}`: {error}", path.display()))
     })?;
@@ -155,7 +161,7 @@ fn many(
         lowered.push(space.lower(&candidate));
     }
     let layers: Vec<Layer> = lowered.iter().flat_map(|workload| workload.layers.iter().cloned()).collect();
-    let table = CostTable::build(accelerator, &layers)?;
+    let table = source.table(&layers)?;
     for workload in &lowered {
         talk::data_line(&json!(table.price_as(workload, accounting)?).to_string())?;
     }

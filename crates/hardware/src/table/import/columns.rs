@@ -6,7 +6,7 @@
 
 use sartor_space::suggest::nearest;
 
-use super::super::csv::{LAYER_COLUMNS, bad_cell, decimal, flag, layer_key, whole};
+use super::super::csv::{LAYER_COLUMNS, bad_cell, check_units, decimal, flag, layer_key, whole};
 use super::super::{CostTable, Provenance, Row};
 use crate::HardwareError;
 use crate::units::{Cycles, Millijoules, Milliseconds};
@@ -14,12 +14,17 @@ use crate::units::{Cycles, Millijoules, Milliseconds};
 const LATENCY: &str = "latency_ms";
 const OPTIONAL: [&str; 3] = ["energy_mj", "cycles", "first"];
 
-/// Reads a CSV with a header; `#` lines are kept as notes, or checked if they name units.
+/// Reads a CSV with a header; of the `#` lines only one with units is read, and checked.
 ///
 /// # Errors
 /// Unknown, repeated or missing columns, unreadable cells, negative or non-finite costs, a second row for a layer.
 pub fn import_columns(text: &str, provenance: Provenance) -> Result<CostTable, HardwareError> {
     let numbered = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    for (number, line) in numbered.clone() {
+        if let Some(units) = line.trim_start_matches('#').trim().strip_prefix("units:") {
+            check_units(number, units.trim())?;
+        }
+    }
     let mut lines = numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let (number, header) = lines.next().unwrap_or((1, ""));
     let columns = Columns::read(number, header)?;
@@ -119,6 +124,7 @@ mod tests {
         let cases = [
             (format!("{LIST},latency_us\n{row},500"), "`latency_us`"),
             (format!("{LIST},latency\n{row},500"), "`latency`"),
+            (format!("# units: cycles, s, J\n{LIST},latency_ms\n{row},500"), "`cycles, s, J`"),
             (format!("{LIST},latency_ms,enrgy_mj\n{row},1,1"), "energy_mj"),
             (format!("{LIST}\n{row}"), "a column `latency_ms`"),
             (format!("{LIST},latency_ms,latency_ms\n{row},1,1"), "each column once"),
