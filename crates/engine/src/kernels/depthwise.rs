@@ -7,24 +7,21 @@
 //! dx[h, v, c] = Σ_{i,j} dy[(h + p - i) / s, (v + p - j) / s, c] · w[i, j, c]     where both divisions are exact
 //! ```
 //!
-//! A few vectors of channels at a time are gathered from the NHWC rows into planes with a border of zeros; norm,
-//! activation and fake quantization happen on the way. Rows of the plane are then correlated with the kernel, eight
-//! outputs in registers, every input used for all the taps it meets. With stride 2 the input gradient falls into four
-//! interleaved images, one for each parity of (h, v), each a stride-1 correlation of dy with a quarter of the kernel.
+//! Work goes by blocks of [`LANE_BLOCK`] channels. A block of an image is gathered from its NHWC rows into a plane
+//! with a border of zeros ([`moves`]); norm, activation and fake quantization happen on the way. Rows of the plane are
+//! then correlated with the kernel, eight outputs in registers, every input used for all the taps it meets
+//! ([`correlate`]), or multiplied with a gradient plane, one register per tap ([`taps`]). With stride 2 the input
+//! gradient falls into four interleaved images, one for each parity of (h, v), each a stride-1 correlation of dy with
+//! a quarter of the kernel ([`Phase`]).
 
-pub(crate) mod backward;
-pub(crate) mod forward;
+pub(crate) mod correlate;
+pub(crate) mod moves;
+pub(crate) mod taps;
 
-use super::Vector;
+use super::LANE_BLOCK;
 
-/// Floats that the planes gathered at once should not exceed (half of a small second-level cache).
-const PLANE_BUDGET: usize = 1 << 16;
-/// Outputs computed at once.
-const WIDE: usize = 8;
-/// Outputs computed at once where fewer are left.
-const NARROW: usize = 4;
-/// Floats behind the last plane that a tile may read (and ignore).
-const SLACK: usize = 16 * 32;
+/// Floats behind a plane that a tile of outputs may read (and ignore).
+const SLACK: usize = 32 * LANE_BLOCK;
 
 /// Sizes of a depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,178 +39,114 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// Floats of an input image.
     pub(crate) fn input_length(&self) -> usize {
         self.input * self.input * self.pitch
     }
 
+    /// Floats of an output image.
     pub(crate) fn output_length(&self) -> usize {
         self.output * self.output * self.pitch
     }
 
-    /// Height and width of a plane around an image of `size`.
-    fn plane(&self, size: usize) -> usize {
-        size + 2 * (self.kernel / 2)
+    /// Number of taps.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel * self.kernel
     }
 
-    /// Vectors of channels gathered at once.
-    fn group(&self, lanes: usize) -> usize {
-        let plane = self.plane(self.input).pow(2) * lanes;
-        (PLANE_BUDGET / plane).clamp(1, 64 / lanes).min(self.pitch / lanes)
+    /// Where an image of `size` lies in its plane.
+    pub(crate) fn plane(&self, size: usize) -> Plane {
+        Plane { size, border: self.kernel / 2 }
     }
 
-    /// Floats of scratch that one pass needs: planes of the input (and of the output, going backward), and kernels.
-    pub(crate) fn scratch_length(&self) -> usize {
-        let planes = |size: usize, lanes: usize| self.plane(size).pow(2) * lanes * self.group(lanes) + SLACK;
-        let of =
-            |lanes: usize| planes(self.input, lanes) + planes(self.output, lanes) + self.kernel_length(lanes);
-        of(4).max(of(8)).max(of(16))
-    }
-
-    fn kernel_length(&self, lanes: usize) -> usize {
-        self.kernel.pow(2) * lanes * self.group(lanes)
+    /// The parts of the input gradient: vertical and horizontal phase.
+    pub(crate) fn phases(&self) -> impl Iterator<Item = [Phase; 2]> + use<> {
+        let geometry = *self;
+        let stride = self.stride;
+        (0..stride * stride)
+            .map(move |i| [Phase::new(&geometry, i / stride), Phase::new(&geometry, i % stride)])
     }
 }
 
-/// Takes results of a row one by one.
-trait Sink<V: Vector> {
-    /// Takes the result for `column`.
-    ///
-    /// # Safety
-    /// The column must be one of the row's.
-    unsafe fn put(&mut self, column: usize, value: V);
-}
-
-/// One row of a correlation.
-#[derive(Clone, Copy)]
-struct Row {
-    /// The input under the first tap of the first output.
-    input: *const f32,
-    /// Floats between input rows.
-    input_row: usize,
-    /// One vector per tap, row by row.
-    kernel: *const f32,
-    /// Outputs wanted.
-    count: usize,
-}
-
-impl Row {
-    /// Correlates with a kernel of `H × W` taps, inputs `S` apart per output.
-    ///
-    /// # Safety
-    /// All inputs under the taps exist, and [`SLACK`] floats behind them; so do H·W vectors of kernel.
-    #[inline(always)]
-    unsafe fn run<V: Vector, const H: usize, const W: usize, const S: usize>(self, sink: &mut impl Sink<V>) {
-        let mut column = 0;
-        while column < self.count {
-            let left = self.count - column;
-            // SAFETY: a tile may compute up to WIDE - 1 outputs too many; their inputs lie in the slack at worst,
-            // and only columns below `count` are put.
-            unsafe {
-                let input = self.input.add(column * S * V::LANES);
-                if left > NARROW && V::REGISTERS >= 16 {
-                    let values = self.tile::<V, H, W, S, WIDE>(input);
-                    for (t, value) in values.iter().enumerate() {
-                        if t < left {
-                            sink.put(column + t, *value);
-                        }
-                    }
-                    column += WIDE;
-                } else {
-                    let values = self.tile::<V, H, W, S, NARROW>(input);
-                    for (t, value) in values.iter().enumerate() {
-                        if t < left {
-                            sink.put(column + t, *value);
-                        }
-                    }
-                    column += NARROW;
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn tile<V: Vector, const H: usize, const W: usize, const S: usize, const T: usize>(
-        &self,
-        input: *const f32,
-    ) -> [V; T] {
-        // SAFETY: as `run`.
-        unsafe {
-            let mut total = [V::zero(); T];
-            for i in 0..H {
-                let row = input.add(i * self.input_row);
-                let mut values = [V::zero(); 24];
-                for (n, value) in values.iter_mut().enumerate().take((T - 1) * S + W) {
-                    *value = V::load(row.add(n * V::LANES));
-                }
-                for j in 0..W {
-                    let tap = V::load(self.kernel.add((i * W + j) * V::LANES));
-                    for t in 0..T {
-                        total[t] = values[t * S + j].mul_add(tap, total[t]);
-                    }
-                }
-            }
-            total
-        }
-    }
-
-    /// The same for sizes only known now; one output at a time.
-    #[inline(always)]
-    unsafe fn run_any<V: Vector>(self, taps: [usize; 2], stride: usize, sink: &mut impl Sink<V>) {
-        for column in 0..self.count {
-            // SAFETY: as `run`, without the slack.
-            unsafe {
-                let input = self.input.add(column * stride * V::LANES);
-                let mut total = V::zero();
-                for i in 0..taps[0] {
-                    for j in 0..taps[1] {
-                        let value = V::load(input.add(i * self.input_row + j * V::LANES));
-                        total = value.mul_add(V::load(self.kernel.add((i * taps[1] + j) * V::LANES)), total);
-                    }
-                }
-                sink.put(column, total);
-            }
-        }
-    }
-}
-
-/// Where planes lie in scratch: `[vector][row][column][lane]`, with a border of zeros.
-#[derive(Clone, Copy)]
-struct Planes {
-    data: *mut f32,
+/// One block of channels of an image with a border of zeros: `[row][column][LANE_BLOCK]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plane {
     /// Height and width of the image in the middle.
-    image: usize,
+    pub size: usize,
     /// Width of the border.
-    border: usize,
-    lanes: usize,
+    pub border: usize,
 }
 
-impl Planes {
-    /// Takes planes from the front of scratch and clears them.
-    fn new(
-        scratch: &mut [f32],
-        image: usize,
-        border: usize,
-        lanes: usize,
-        vectors: usize,
-    ) -> (Self, &mut [f32]) {
-        let length = (image + 2 * border).pow(2) * lanes * vectors + SLACK;
-        let (planes, rest) = scratch.split_at_mut(length);
-        planes.fill(0.0);
-        (Self { data: planes.as_mut_ptr(), image, border, lanes }, rest)
+impl Plane {
+    /// Floats of a row.
+    pub(crate) fn row(&self) -> usize {
+        (self.size + 2 * self.border) * LANE_BLOCK
     }
 
-    fn row(&self) -> usize {
-        (self.image + 2 * self.border) * self.lanes
+    /// Floats of the plane, and behind it.
+    pub(crate) fn length(&self) -> usize {
+        (self.size + 2 * self.border) * self.row() + SLACK
     }
 
-    /// Place of a padded position.
-    ///
-    /// # Safety
-    /// Vector, row and column must be ones the planes were made for.
-    #[inline(always)]
-    unsafe fn at(&self, vector: usize, row: usize, column: usize) -> *mut f32 {
-        let plane = (self.image + 2 * self.border) * self.row();
-        // SAFETY: inside the slice that `new` took, as the caller promises.
-        unsafe { self.data.add(vector * plane + row * self.row() + column * self.lanes) }
+    /// Place of a position, counted from the border's corner.
+    pub(crate) fn at(&self, row: usize, column: usize) -> usize {
+        row * self.row() + column * LANE_BLOCK
+    }
+}
+
+/// Taps along one axis that input positions of one parity meet, and where they start in the padded gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Phase {
+    /// First input position.
+    pub first: usize,
+    /// Input positions.
+    pub count: usize,
+    /// Largest tap; the others follow downwards, a stride apart.
+    pub last: usize,
+    /// How many.
+    pub taps: usize,
+    /// Padded position of the gradient under `last`, for the first input position of this parity.
+    pub start: usize,
+}
+
+impl Phase {
+    fn new(geometry: &Geometry, parity: usize) -> Self {
+        let (kernel, stride, border) = (geometry.kernel, geometry.stride, geometry.kernel / 2);
+        let lowest = (parity + border) % stride;
+        let taps = if lowest < kernel { (kernel - lowest).div_ceil(stride) } else { 0 };
+        let last = lowest + taps.saturating_sub(1) * stride;
+        // (parity + border - last) / stride + border, kept above zero; exact, since last ≡ parity + border.
+        let start = (parity + border + stride * border).saturating_sub(last) / stride;
+        let count = geometry.input.saturating_sub(parity).div_ceil(stride);
+        Self { first: parity, count, last, taps, start }
+    }
+}
+
+/// Copies the taps of every block to `[block][tap][lane]`; weights are `[tap][weight_row]`.
+pub(crate) fn block_kernels(geometry: &Geometry, weight: &[f32], weight_row: usize, to: &mut [f32]) {
+    let mut to = to.chunks_exact_mut(LANE_BLOCK);
+    for channel in (0..geometry.pitch).step_by(LANE_BLOCK) {
+        for (row, to) in weight.chunks(weight_row).zip(to.by_ref().take(geometry.taps())) {
+            to.copy_from_slice(&row[channel..channel + LANE_BLOCK]);
+        }
+    }
+}
+
+/// The same for the input gradient: the phases' kernels one after another, each flipped.
+pub(crate) fn flipped_kernels(geometry: &Geometry, weight: &[f32], weight_row: usize, to: &mut [f32]) {
+    let mut to = to.chunks_exact_mut(LANE_BLOCK);
+    for channel in (0..geometry.pitch).step_by(LANE_BLOCK) {
+        for [vertical, horizontal] in geometry.phases() {
+            for i in 0..vertical.taps {
+                for j in 0..horizontal.taps {
+                    let row = vertical.last - i * geometry.stride;
+                    let tap = row * geometry.kernel + horizontal.last - j * geometry.stride;
+                    let from = &weight[tap * weight_row + channel..][..LANE_BLOCK];
+                    if let Some(to) = to.next() {
+                        to.copy_from_slice(from);
+                    }
+                }
+            }
+        }
     }
 }

@@ -82,7 +82,7 @@ impl Load<'_> {
         self.norm.is_none() && self.quantizer.is_none()
     }
 
-    fn check(&self, pitch: usize) {
+    pub(crate) fn check(&self, pitch: usize) {
         assert!(self.norm.is_none_or(|norm| norm.scale.len() >= pitch && norm.shift.len() >= pitch));
     }
 
@@ -174,6 +174,49 @@ impl Kernel for LoadRows<'_> {
     }
 }
 
+/// Subtracts a shift from rows, and sums the differences.
+pub(crate) struct Centre<'a> {
+    /// Rows.
+    pub input: &'a [f32],
+    /// Floats between them.
+    pub row: usize,
+    /// How many.
+    pub rows: usize,
+    /// Subtracted, one number per channel.
+    pub shift: &'a [f32],
+    /// Written, rows `stride` apart.
+    pub output: &'a mut [f32],
+    /// Floats between output rows.
+    pub stride: usize,
+    /// Written: Σ (x - shift) per channel.
+    pub first: &'a mut [f32],
+}
+
+impl Kernel for Centre<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let pitch = self.shift.len();
+        let last = self.rows.saturating_sub(1);
+        assert!(last * self.row + pitch <= self.input.len() && pitch <= self.row);
+        assert!(last * self.stride + pitch <= self.output.len() && pitch <= self.stride);
+        assert!(self.first.len() >= pitch && pitch.is_multiple_of(LANE_BLOCK));
+        for channel in (0..pitch).step_by(V::LANES) {
+            // SAFETY: rows and channels lie inside all slices, as asserted.
+            unsafe {
+                let (shift, mut first) = (V::load(self.shift.as_ptr().add(channel)), V::zero());
+                for row in 0..self.rows {
+                    let value = V::load(self.input.as_ptr().add(row * self.row + channel)).sub(shift);
+                    value.store(self.output.as_mut_ptr().add(row * self.stride + channel));
+                    first = first.add(value);
+                }
+                first.store(self.first.as_mut_ptr().add(channel));
+            }
+        }
+    }
+}
+
 /// Writes the finished output of a linear layer.
 pub(crate) struct Finish<'a> {
     /// Convolution output.
@@ -201,8 +244,8 @@ impl Kernel for Finish<'_> {
         assert!(self.raw.len() == length && length.is_multiple_of(self.pitch));
         assert!(self.norm.scale.len() >= self.pitch && self.norm.shift.len() >= self.pitch);
         assert!(self.residual.is_none_or(|residual| residual.len() == length));
+        let mut channel = 0;
         for at in (0..length).step_by(V::LANES) {
-            let channel = at % self.pitch;
             // SAFETY: `at` is a multiple of LANES below the length of every slice; the channel is below the pitch.
             unsafe {
                 let scale = V::load(self.norm.scale.as_ptr().add(channel));
@@ -219,6 +262,7 @@ impl Kernel for Finish<'_> {
                 }
                 value.store(self.output.as_mut_ptr().add(at));
             }
+            channel = if channel + V::LANES == self.pitch { 0 } else { channel + V::LANES };
         }
     }
 }
@@ -410,7 +454,8 @@ unsafe fn total<V: Vector>(vector: V) -> f64 {
 #[derive(Clone, Copy)]
 pub(crate) struct EpilogueVector<V> {
     mean: V,
-    scale: V,
+    /// Also the factor from the gradient of the norm to its input's.
+    pub scale: V,
     shift: V,
 }
 
@@ -439,12 +484,13 @@ impl Epilogue<'_> {
         }
     }
 
-    /// The kept gradient of the vector that starts at element `at`.
+    /// The kept gradient of the vector that starts at element `at`. `RELU` must say what `relu` says; without
+    /// `QUANTIZED` there must be no input quantizer.
     ///
     /// # Safety
     /// `at + LANES` is at most the length that was checked.
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: Vector>(
+    pub(crate) unsafe fn apply<V: Vector, const RELU: bool, const QUANTIZED: bool>(
         &self,
         mut g: V,
         at: usize,
@@ -455,15 +501,15 @@ impl Epilogue<'_> {
         unsafe {
             let y = V::load(self.raw.as_ptr().add(at));
             let z = y.mul_add(numbers.scale, numbers.shift);
-            if let Some(quantizer) = &self.input_quantizer {
+            if QUANTIZED && let Some(quantizer) = &self.input_quantizer {
                 let x = match self.finished {
-                    Some(finished) => V::load(finished.as_ptr().add(at)),
-                    None => z.clamp(V::zero(), V::splat(6.0)),
+                    Some(finished) if !RELU => V::load(finished.as_ptr().add(at)),
+                    _ => z.clamp(V::zero(), V::splat(6.0)),
                 };
                 sums.input = sums.input.add(quantizer.range(g, x));
                 g = quantizer.pass(g, x);
             }
-            let kept = if self.relu {
+            let kept = if RELU {
                 g = g.where_inside(z, V::zero(), V::splat(6.0));
                 g
             } else {
@@ -508,6 +554,8 @@ impl Epilogue<'_> {
 pub(crate) struct EpilogueRows<'a> {
     /// How.
     pub epilogue: Epilogue<'a>,
+    /// Added to the gradient first, one number per channel.
+    pub constant: Option<&'a [f32]>,
     /// Gradient of what was loaded; becomes the kept gradient. Rows of `pitch`.
     pub gradient: &'a mut [f32],
     /// Channels with padding.
@@ -522,26 +570,50 @@ impl Kernel for EpilogueRows<'_> {
     type Output = RangeGradients;
 
     #[inline(always)]
-    unsafe fn run<V: Vector>(self) -> RangeGradients {
+    unsafe fn run<V: Vector>(mut self) -> RangeGradients {
         let (length, pitch) = (self.gradient.len(), self.pitch);
         self.epilogue.check(length, pitch);
         assert!(length.is_multiple_of(pitch) && self.first.len() >= pitch && self.second.len() >= pitch);
+        assert!(self.constant.is_none_or(|constant| constant.len() >= pitch));
         let mut ranges = RangeGradients::default();
         for channel in (0..pitch).step_by(V::LANES) {
             // SAFETY: the channel is below the pitch, every `at` a vector inside the slices, as checked.
             unsafe {
-                let numbers = self.epilogue.at::<V>(channel);
-                let mut sums = EpilogueSums::zero();
-                for at in (channel..length).step_by(pitch) {
-                    let g = V::load(self.gradient.as_ptr().add(at));
-                    self.epilogue.apply(g, at, &numbers, &mut sums).store(self.gradient.as_mut_ptr().add(at));
-                }
+                let sums = match (self.epilogue.relu, self.epilogue.input_quantizer.is_some()) {
+                    (true, false) => self.channel::<V, true, false>(channel),
+                    (true, true) => self.channel::<V, true, true>(channel),
+                    _ => self.channel::<V, false, true>(channel),
+                };
                 add_lanes(sums.first, &mut self.first[channel..]);
                 add_lanes(sums.second, &mut self.second[channel..]);
                 ranges.add(sums.ranges());
             }
         }
         ranges
+    }
+}
+
+impl EpilogueRows<'_> {
+    #[inline(always)]
+    unsafe fn channel<V: Vector, const RELU: bool, const QUANTIZED: bool>(
+        &mut self,
+        channel: usize,
+    ) -> EpilogueSums<V> {
+        // SAFETY: as `run`.
+        unsafe {
+            let numbers = self.epilogue.at::<V>(channel);
+            let constant = match self.constant {
+                Some(constant) => V::load(constant.as_ptr().add(channel)),
+                None => V::zero(),
+            };
+            let mut sums = EpilogueSums::zero();
+            for at in (channel..self.gradient.len()).step_by(self.pitch) {
+                let g = V::load(self.gradient.as_ptr().add(at)).add(constant);
+                let kept = self.epilogue.apply::<V, RELU, QUANTIZED>(g, at, &numbers, &mut sums);
+                kept.store(self.gradient.as_mut_ptr().add(at));
+            }
+            sums
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the three convolutions have in common: their arguments, and which one runs.
 
+use super::expansion::Expansion;
 use super::{dense, depthwise, pointwise};
 use crate::kernels::elementwise::{Epilogue, Load, NormGradient, RangeGradients};
 use crate::network::{Convolution, Layer};
@@ -17,6 +18,8 @@ pub(crate) struct Forward<'a> {
     pub load: Load<'a>,
     /// Packed weights.
     pub weight: &'a [f32],
+    /// Depthwise: the layer before, when its output is not stored; then the input is that layer's.
+    pub expansion: Option<Expansion<'a>>,
 }
 
 impl Forward<'_> {
@@ -55,17 +58,20 @@ pub(crate) struct Backward<'a> {
     pub kept: &'a [f32],
     /// Convolution output, whole images.
     pub raw: &'a [f32],
+    /// Depthwise: the layer before, when its output is not stored; then the input is that layer's.
+    pub expansion: Option<Expansion<'a>>,
 }
 
 /// What a backward pass writes.
 pub(crate) struct Outputs<'a> {
-    /// Packed weight gradient (depth × pitch), added to.
+    /// Packed weight gradient (depth × pitch), added to; that of the expansion behind it.
     pub weight: &'a mut [f32],
     /// The producer's part, unless the input is the image.
     pub input: Option<InputOutputs<'a>>,
 }
 
-/// What a backward pass writes for the producer of its input.
+/// What a backward pass writes for the producer of its input. With an expansion: the sums are the expansion's, `kept`
+/// is for its input and not finished, see [`super::expansion`].
 pub(crate) struct InputOutputs<'a> {
     /// From gradient of the input to kept gradient.
     pub epilogue: Epilogue<'a>,

@@ -66,7 +66,10 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
             let (gradient, pitch) = (&mut into.kept[from.clone()], plan.input_pitch);
             let (first, second) = (&mut *into.first, &mut *into.second);
             let epilogue = into.epilogue.part(from);
-            ranges.add(dispatch(op.level, EpilogueRows { epilogue, gradient, pitch, first, second }));
+            ranges.add(dispatch(
+                op.level,
+                EpilogueRows { epilogue, constant: None, gradient, pitch, first, second },
+            ));
         }
     }
     ranges

@@ -104,8 +104,10 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
         input_product(op, end - start, dy, input_pitch, gradient, input_pitch);
         let epilogue = into.epilogue.part(from);
         let (first, second) = (&mut *into.first, &mut *into.second);
-        ranges
-            .add(dispatch(op.level, EpilogueRows { epilogue, gradient, pitch: input_pitch, first, second }));
+        ranges.add(dispatch(
+            op.level,
+            EpilogueRows { epilogue, constant: None, gradient, pitch: input_pitch, first, second },
+        ));
     }
     ranges
 }
