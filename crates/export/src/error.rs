@@ -124,6 +124,24 @@ pub enum ExportError {
         /// Its words.
         reason: String,
     },
+    /// A program that checks exported files was not found.
+    #[error("no {tool} found (tried {})", .searched.join(", "))]
+    ToolMissing {
+        /// What it is.
+        tool: &'static str,
+        /// Names that were tried.
+        searched: Vec<String>,
+    },
+    /// A program that checks exported files failed.
+    #[error("{tool} failed to {action}: {reason}")]
+    Tool {
+        /// The program.
+        tool: String,
+        /// What it was asked to do.
+        action: &'static str,
+        /// Its words.
+        reason: String,
+    },
     /// A file that is not an ONNX model.
     #[error("{} is not a valid ONNX model: {reason}", .path.display())]
     NotOnnx {
@@ -152,6 +170,12 @@ impl ExportError {
             }
             Self::RuntimeMissing { .. } => {
                 "`pip install onnxruntime`, or set ORT_DYLIB_PATH to the path of libonnxruntime.so"
+            }
+            Self::ToolMissing { tool: "C compiler", .. } => {
+                "install gcc or clang, or set CC to a compiler's name"
+            }
+            Self::ToolMissing { .. } => {
+                "`pip install ai-edge-litert numpy`, or set SARTOR_PYTHON to a Python that has them"
             }
             Self::Runtime { action: "load the library", .. } => {
                 "ONNX Runtime 1.24 or newer is needed; `pip install --upgrade onnxruntime`"

@@ -12,6 +12,7 @@ use crate::error::{ExportError, Result};
 use crate::graph::{Convolution, Operation, QuantizedNetwork, Quantizer, TensorId};
 use crate::requantize::{Rescale, Style, add, requantize};
 
+pub mod answers;
 mod convolution;
 
 use convolution::Prepared;
@@ -31,6 +32,12 @@ impl Outputs {
     /// The class of the largest logit of every image; the first one among equals.
     pub fn top1(&self) -> Vec<usize> {
         self.logits.chunks_exact(self.classes).map(arg_max).collect()
+    }
+
+    /// The int8 quantizer that just holds these logits.
+    pub fn int8_quantizer(&self) -> Quantizer {
+        let largest = self.logits.iter().fold(f32::MIN_POSITIVE, |largest, logit| largest.max(logit.abs()));
+        Quantizer::int8(largest)
     }
 
     /// The logits in an 8-bit quantizer, for targets that hand out integers.

@@ -50,6 +50,11 @@ impl Quantizer {
         Self { bits, signed: true, scale: range / high as f32, zero_point: 0, low: -high, high }
     }
 
+    /// All of int8 for `[-range, range]` and one step below.
+    pub fn int8(range: f32) -> Self {
+        Self { low: -128, ..Self::signed(8, range) }
+    }
+
     /// Real value of an integer.
     pub fn dequantize(&self, integer: i32) -> f32 {
         (integer - self.zero_point) as f32 * self.scale

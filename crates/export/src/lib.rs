@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TrainedModel + Workload ── build ──▶ QuantizedNetwork ──┬──▶ Executor        what the network computes
-//!   (safetensors)  (space)             (integer graph)    ├──▶ onnx            a file
+//!   (safetensors)  (space)             (integer graph)    ├──▶ onnx, tflite, c files
 //!                                                         ├──▶ policy, card    what to tell about it
 //!                                                         └──▶ verify_onnx     the file in ONNX Runtime = Executor?
 //! ```
@@ -10,10 +10,12 @@
 //! Never trains, prints or reads the clock; where time is measured, the clock is an argument.
 #![deny(missing_docs)]
 
+pub mod c;
 pub mod card;
 mod error;
 pub mod executor;
 pub mod fold;
+mod format;
 pub mod graph;
 mod lower;
 pub mod onnx;
@@ -23,12 +25,14 @@ pub mod runtime;
 #[cfg(test)]
 mod samples;
 mod snap;
+pub mod tflite;
 mod trained;
 pub mod verify;
 
 pub use card::ModelCard;
 pub use error::{ExportError, Result};
 pub use executor::{Executor, Outputs};
+pub use format::{File, Format, Settings};
 pub use graph::QuantizedNetwork;
 pub use policy::Policy;
 pub use requantize::Style;

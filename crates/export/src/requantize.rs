@@ -53,6 +53,21 @@ impl FixedFactor {
         if shift < -31 { zero } else { Self { multiplier: mantissa as i32, shift: shift.min(30) } }
     }
 
+    /// For sums of products: `input × weight / output`.
+    pub fn of_sum(input: f32, weight: f32, output: f32) -> Self {
+        Self::new(f64::from(input) * f64::from(weight) / f64::from(output))
+    }
+
+    /// For a sum over `pixels` values of one tensor: products with a weight of one step of `1 / pixels`.
+    pub fn of_mean(input: f32, pixels: usize, output: f32) -> Self {
+        Self::of_sum(input, 1.0 / pixels as f32, output)
+    }
+
+    /// From one quantizer to another.
+    pub fn between(from: &Quantizer, to: &Quantizer) -> Self {
+        Self::new(f64::from(from.scale) / f64::from(to.scale))
+    }
+
     /// `value × factor`, rounded twice.
     pub fn apply(&self, value: i32) -> i32 {
         let (left, right) = (self.shift.max(0) as u32, (-self.shift).max(0) as u32);
@@ -94,9 +109,7 @@ impl Rescale {
     pub fn new(style: Style, input: f32, weight: f32, output: f32) -> Self {
         match style {
             Style::FloatTiesToEven => Self::Float(input * weight / output),
-            Style::FixedPoint => {
-                Self::Fixed(FixedFactor::new(f64::from(input) * f64::from(weight) / f64::from(output)))
-            }
+            Style::FixedPoint => Self::Fixed(FixedFactor::of_sum(input, weight, output)),
         }
     }
 
@@ -104,9 +117,7 @@ impl Rescale {
     pub fn mean(style: Style, input: f32, pixels: usize, output: f32) -> Self {
         match style {
             Style::FloatTiesToEven => Self::Float(input / (output * pixels as f32)),
-            Style::FixedPoint => {
-                Self::Fixed(FixedFactor::new(f64::from(input) / (f64::from(output) * pixels as f64)))
-            }
+            Style::FixedPoint => Self::Fixed(FixedFactor::of_mean(input, pixels, output)),
         }
     }
 
@@ -126,7 +137,7 @@ impl Rescale {
 pub fn requantize(style: Style, value: i32, from: &Quantizer, to: &Quantizer) -> i32 {
     let moved = match style {
         Style::FloatTiesToEven => (value as f32 * from.scale / to.scale).round_ties_even() as i32,
-        Style::FixedPoint => FixedFactor::new(f64::from(from.scale) / f64::from(to.scale)).apply(value),
+        Style::FixedPoint => FixedFactor::between(from, to).apply(value),
     };
     moved.clamp(to.low, to.high)
 }
@@ -137,7 +148,7 @@ pub fn add(style: Style, left: (i32, &Quantizer), right: (i32, &Quantizer), to: 
         Style::FloatTiesToEven => {
             add_float((left.0, left.1.scale / to.scale), (right.0, right.1.scale / to.scale))
         }
-        Style::FixedPoint => add_fixed((left.0, left.1.scale), (right.0, right.1.scale), to.scale),
+        Style::FixedPoint => Addition::new(left.1.scale, right.1.scale, to.scale).apply(left.0, right.0),
     };
     sum.clamp(to.low, to.high)
 }
@@ -150,12 +161,31 @@ fn add_float((left, left_ratio): (i32, f32), (right, right_ratio): (i32, f32)) -
     sum.round_ties_even() as i32 - SIGNED_OFFSET
 }
 
-fn add_fixed(left: (i32, f32), right: (i32, f32), to: f32) -> i32 {
-    let common = 2.0 * f64::from(left.1.max(right.1));
-    let part =
-        |(value, scale): (i32, f32)| FixedFactor::new(f64::from(scale) / common).apply(value << ADD_SHIFT);
-    let back = FixedFactor::new(common / ((1u64 << ADD_SHIFT) as f64 * f64::from(to)));
-    back.apply(part(left).saturating_add(part(right)))
+/// A fixed-point addition: both sides are brought to a common scale with headroom, then back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addition {
+    /// From the left side to the common scale.
+    pub left: FixedFactor,
+    /// From the right side to the common scale.
+    pub right: FixedFactor,
+    /// From the common scale to the sum's.
+    pub back: FixedFactor,
+}
+
+impl Addition {
+    /// Of two scales into a third.
+    pub fn new(left: f32, right: f32, to: f32) -> Self {
+        let common = 2.0 * f64::from(left.max(right));
+        let part = |scale: f32| FixedFactor::new(f64::from(scale) / common);
+        let back = FixedFactor::new(common / ((1u64 << ADD_SHIFT) as f64 * f64::from(to)));
+        Self { left: part(left), right: part(right), back }
+    }
+
+    /// The sum of two integers, not yet clamped.
+    pub fn apply(&self, left: i32, right: i32) -> i32 {
+        let (left, right) = (self.left.apply(left << ADD_SHIFT), self.right.apply(right << ADD_SHIFT));
+        self.back.apply(left.saturating_add(right))
+    }
 }
 
 #[cfg(test)]

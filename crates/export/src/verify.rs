@@ -93,11 +93,7 @@ pub fn verify_onnx(
     clock: &dyn Fn() -> Duration,
 ) -> Result<Verification> {
     check(network, images)?;
-    let folder = tempfile::tempdir().map_err(|source| ExportError::File {
-        action: "write",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let folder = scratch()?;
     let optimized = folder.path().join("optimized.onnx");
     let fixed_batch = fixed_batch(&onnx::parse(path)?);
     let model = Model::load(library, path, options.threads, &optimized)?;
@@ -120,7 +116,19 @@ pub fn verify_onnx(
     })
 }
 
-fn check(network: &QuantizedNetwork, images: LabelledImages<'_>) -> Result<()> {
+/// A folder that is gone afterwards.
+pub(crate) fn scratch() -> Result<tempfile::TempDir> {
+    let failure = |source| ExportError::File { action: "write", path: std::env::temp_dir(), source };
+    tempfile::tempdir().map_err(failure)
+}
+
+/// Writes a file.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failure = |source| ExportError::File { action: "write", path: path.to_path_buf(), source };
+    std::fs::write(path, bytes).map_err(failure)
+}
+
+pub(crate) fn check(network: &QuantizedNetwork, images: LabelledImages<'_>) -> Result<()> {
     let (got, expected) = (images.pixels.len(), images.labels.len() * network.image().len());
     if got != expected {
         return Err(ExportError::Data { what: "bytes of pixels", got, expected });
@@ -190,7 +198,11 @@ impl Runner<'_> {
     }
 }
 
-fn spread(mut times: Vec<f64>) -> LatencySpread {
+/// Quantiles of times, zeros if there are none.
+pub(crate) fn spread(mut times: Vec<f64>) -> LatencySpread {
+    if times.is_empty() {
+        return LatencySpread { median: 0.0, low: 0.0, high: 0.0 };
+    }
     times.sort_unstable_by(f64::total_cmp);
     let quantile = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
     LatencySpread { median: quantile(0.5), low: quantile(0.1), high: quantile(0.9) }

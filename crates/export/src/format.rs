@@ -1,0 +1,112 @@
+//! # Formats: the list of what can be written
+//!
+//! One entry each, with its name on the command line and the files it leaves. To add one: a variant, its row in every
+//! `match` here, its writer, and a runtime that verifies it.
+
+use crate::c;
+use crate::graph::{QuantizedNetwork, Quantizer};
+use crate::onnx;
+use crate::tflite;
+
+/// A deployable format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// ONNX, every width in 8-bit containers, integer kernels in ONNX Runtime.
+    Onnx,
+    /// TFLite, every width in int8 containers.
+    Tflite,
+    /// C99 sources with weights at their true bits.
+    C,
+}
+
+/// What a writer needs beside the network.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// Steps of int8 logits, for formats that hand out integers.
+    pub logits: &'a Quantizer,
+    /// Key–value pairs, for formats that keep such.
+    pub metadata: &'a [(&'a str, &'a str)],
+}
+
+/// A file of an exported model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Path in the model's folder.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Onnx, Self::Tflite, Self::C];
+
+    /// Name on the command line and in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Tflite => "tflite",
+            Self::C => "c",
+        }
+    }
+
+    /// The format of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The file, or the folder of the files, in the model's folder.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::Onnx => "model.onnx",
+            Self::Tflite => "model.tflite",
+            Self::C => "c",
+        }
+    }
+
+    /// The files of a network; equal networks give equal files.
+    pub fn write(self, network: &QuantizedNetwork, settings: Settings<'_>) -> Vec<File> {
+        let file = |name: String, bytes| vec![File { name, bytes }];
+        match self {
+            Self::Onnx => {
+                let bytes = onnx::to_bytes(network, onnx::Batch::Symbolic, settings.metadata);
+                file(self.place().to_string(), bytes)
+            }
+            Self::Tflite => {
+                let note = |(key, text): &(&str, &str)| format!("{key} = {text}");
+                let note = settings.metadata.iter().map(note).collect::<Vec<_>>().join("\n");
+                file(self.place().to_string(), tflite::to_bytes(network, settings.logits, &note))
+            }
+            Self::C => {
+                let package = c::package(network, settings.logits);
+                let texts = [(c::HEADER, package.header), (c::CODE, package.code)];
+                let place = |(name, text): (&str, String)| File {
+                    name: format!("{}/{name}", self.place()),
+                    bytes: text.into_bytes(),
+                };
+                texts.map(place).into()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn names_come_back_and_every_format_writes_below_its_place() {
+        let workload = samples::workload(1);
+        let network = QuantizedNetwork::build(&samples::model(&workload, 1), &workload).unwrap();
+        let logits = Quantizer::int8(4.0);
+        let settings = Settings { logits: &logits, metadata: &[("id", "x")] };
+        for format in Format::ALL {
+            assert_eq!(Format::from_name(format.name()), Some(format));
+            let files = format.write(&network, settings);
+            assert_eq!(files, format.write(&network, settings), "{format:?}");
+            assert!(files.iter().all(|file| file.name.starts_with(format.place()) && !file.bytes.is_empty()));
+        }
+        assert_eq!(Format::from_name("float"), None);
+    }
+}
