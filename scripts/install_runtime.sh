@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs ONNX Runtime (and the ONNX checker) into a folder of the project's own.
+# Installs ONNX Runtime, the ONNX checker and LiteRT into a folder of the project's own.
 # usage: scripts/install_runtime.sh FOLDER
 set -euo pipefail
 folder=${1:?usage: install_runtime.sh FOLDER}
@@ -9,4 +9,4 @@ if [ ! -x "$folder/bin/python" ]; then
     python3 -m venv "$folder"
   }
 fi
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check "onnxruntime==1.31.*" "onnx==1.23.*" numpy
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check "onnxruntime==1.31.*" "onnx==1.23.*" "ai-edge-litert==2.3.*" numpy

@@ -97,7 +97,7 @@ pub enum Command {
     /// Fine-tune the winner and its references.
     Finetune(Target),
     /// Write the models in deployable formats.
-    Export(Target),
+    Export(ExportArguments),
     /// Check the exported models in a real runtime.
     Verify(Target),
     /// Write `report.html`.
@@ -122,6 +122,17 @@ pub struct RunArguments {
     /// How to get from images to a candidate.
     #[arg(long, value_name = "METHOD", default_value = "transfer")]
     pub method: String,
+}
+
+/// Arguments of `sartor export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArguments {
+    /// Which run.
+    #[command(flatten)]
+    pub target: Target,
+    /// A format to write (config key `export.formats`); may be repeated.
+    #[arg(long = "format", value_name = "FORMAT")]
+    pub formats: Vec<String>,
 }
 
 /// Arguments of `sartor sample`.

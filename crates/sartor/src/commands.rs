@@ -36,7 +36,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Profile(arguments) => profile::run(&arguments, &global),
         Command::Search(arguments) => search::run(&arguments, &global),
         Command::Finetune(target) => finetune::run(&target, &global),
-        Command::Export(target) => export::run(&target, &global),
+        Command::Export(arguments) => export::run(&arguments, &global),
         Command::Verify(target) => verify::run(&target, &global),
         Command::Report(target) => report::run(&target, &global),
         Command::Cost(arguments) => cost::run(&arguments, &global),

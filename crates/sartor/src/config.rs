@@ -9,6 +9,7 @@ pub mod sections;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use sartor_export::Format;
 use sartor_space::SearchSpace;
 use sartor_space::suggest::nearest;
 
@@ -85,6 +86,11 @@ impl Config {
             name: name.to_owned(),
             sections,
         })
+    }
+
+    /// Formats to write, as checked.
+    pub fn formats(&self) -> impl Iterator<Item = Format> + '_ {
+        self.export.formats.iter().filter_map(|name| Format::from_name(name))
     }
 
     /// The settings as TOML, without what cannot change a result (threads, folder).

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cli::{Global, Target};
+use crate::cli::{ExportArguments, Global};
 use crate::session::Session;
 use crate::stages::{export, finetune, search};
 use crate::talk;
@@ -12,8 +12,8 @@ use crate::talk;
 ///
 /// # Errors
 /// Whatever the stage fails with, or when nothing was fine-tuned yet.
-pub fn run(target: &Target, global: &Global) -> Result<()> {
-    let session = Session::open(target, global)?;
+pub fn run(arguments: &ExportArguments, global: &Global) -> Result<()> {
+    let session = Session::open(&arguments.target, &with_formats(arguments, global))?;
     let files = export::run(&session, finetune::finished(&session, &search::finished(&session)?)?)?;
     if global.json {
         let names: Vec<_> =
@@ -21,4 +21,13 @@ pub fn run(target: &Target, global: &Global) -> Result<()> {
         talk::data_line(&json!({ "files": names }).to_string())?;
     }
     Ok(())
+}
+
+/// `--format` is short for the config key.
+fn with_formats(arguments: &ExportArguments, global: &Global) -> Global {
+    let mut global = global.clone();
+    if !arguments.formats.is_empty() {
+        global.overrides.push(format!("export.formats={}", json!(arguments.formats)));
+    }
+    global
 }

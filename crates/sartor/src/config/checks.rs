@@ -3,6 +3,7 @@
 use super::reading::line_of_key;
 use super::sections::{Budget, Sections};
 use crate::failure::Failure;
+use sartor_export::Format;
 use sartor_search::strategies;
 use sartor_supernet::SupernetError;
 
@@ -105,7 +106,13 @@ fn names(sections: &Sections) -> Result<(), Broken> {
         &strategies::NAMES.join(", "),
     )?;
     for format in &sections.export.formats {
-        require(format == "onnx", "export.formats", format, "a list of formats out of `onnx`")?;
+        let known = Format::ALL.map(Format::name).join(", ");
+        require(
+            Format::from_name(format).is_some(),
+            "export.formats",
+            format,
+            &format!("formats out of {known}"),
+        )?;
     }
     Ok(())
 }

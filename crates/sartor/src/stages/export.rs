@@ -1,11 +1,11 @@
 //! Export: every fine-tuned model in every wanted format, with its policy beside it.
 
 use anyhow::Result;
-use sartor_export::{Policy, onnx};
+use sartor_export::{Format, Policy, Settings};
 
 use super::Stage;
 use super::finetune::Models;
-use super::integers::network;
+use super::integers;
 use crate::records::Score;
 use crate::run_folder::artefact::Artefact;
 use crate::session::Session;
@@ -30,9 +30,9 @@ impl ExportedModels {
     }
 }
 
-/// Name of a model's ONNX file.
-pub fn onnx_name(id: &str) -> String {
-    format!("models/{id}/model.onnx")
+/// Place of an exported file or of its folder.
+pub fn place(id: &str, format: Format) -> String {
+    format!("models/{id}/{}", format.place())
 }
 
 /// Exports, or keeps what is there.
@@ -47,7 +47,8 @@ pub fn run(session: &Session, models: Models) -> Result<ExportedModels> {
         for score in models.scores() {
             outputs.extend(export(session, score)?);
         }
-        talk::stage_line(Stage::Export.title(), &format!("{} models as ONNX", models.scores().len()));
+        let formats = session.config.export.formats.join(", ");
+        talk::stage_line(Stage::Export.title(), &format!("{} models as {formats}", models.scores().len()));
         Ok(outputs)
     })?;
     Ok(ExportedModels { artefacts, models })
@@ -62,11 +63,20 @@ pub fn finished(session: &Session, models: Models) -> Result<ExportedModels> {
 }
 
 fn export(session: &Session, score: &Score) -> Result<Vec<String>> {
-    let names = vec![onnx_name(&score.id), format!("models/{}/policy.json", score.id)];
-    let network = network(session, score)?;
+    let network = integers::network(session, score)?;
+    let logits = integers::logits(session, &network)?;
     let candidate = score.candidate.to_string();
     let metadata = [("sartor.id", score.id.as_str()), ("sartor.candidate", &candidate)];
-    session.folder.write(&names[0], &onnx::to_bytes(&network, onnx::Batch::Symbolic, &metadata))?;
-    session.folder.write_json(&names[1], &Policy::new(&network, score.candidate.clone()))?;
+    let settings = Settings { logits: &logits, metadata: &metadata };
+    let folder = format!("models/{}", score.id);
+    let mut names = vec![format!("{folder}/policy.json")];
+    session.folder.write_json(&names[0], &Policy::new(&network, score.candidate.clone()))?;
+    for format in session.config.formats() {
+        for file in format.write(&network, settings) {
+            let name = format!("{folder}/{}", file.name);
+            session.folder.write(&name, &file.bytes)?;
+            names.push(name);
+        }
+    }
     Ok(names)
 }

@@ -1,6 +1,7 @@
 //! Integers: not a stage of its own, but what fine-tuning, export and verification say about the integer network.
 
 use anyhow::{Context, Result};
+use sartor_export::graph::Quantizer;
 use sartor_export::{Executor, QuantizedNetwork, Style, TrainedModel};
 use sartor_space::{Candidate, SearchSpace};
 use sartor_supernet::Part;
@@ -58,6 +59,15 @@ pub fn network(session: &Session, score: &Score) -> Result<QuantizedNetwork> {
 /// Images that do not fit.
 pub fn top1(network: &QuantizedNetwork, images: &Images) -> Result<Vec<usize>> {
     Ok(Executor::new(network, Style::FloatTiesToEven).run(&images.pixels)?.top1())
+}
+
+/// Steps of int8 logits: they just hold what the network says about the validation images.
+///
+/// # Errors
+/// Images that do not fit.
+pub fn logits(session: &Session, network: &QuantizedNetwork) -> Result<Quantizer> {
+    let images = &session.dataset()?.validation;
+    Ok(Executor::new(network, Style::FloatTiesToEven).run(&images.pixels)?.int8_quantizer())
 }
 
 /// Share of answers that are the images' labels.

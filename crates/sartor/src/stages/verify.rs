@@ -111,8 +111,8 @@ fn verify(session: &Session, score: &Score, runtimes: &Runtimes) -> Result<Vec<S
     let images = &session.dataset()?.test;
     let reference = integers::accuracy(&integers::top1(&network, images)?, images);
     let mut formats = BTreeMap::new();
-    for format in &session.config.export.formats {
-        formats.insert(format.clone(), runtimes.verify(session, score, format, &network)?);
+    for format in session.config.formats() {
+        formats.insert(format.name().to_owned(), runtimes.verify(session, score, format, &network)?);
     }
     let (id, role) = (score.id.clone(), score.role.clone());
     let predicted_latency_ms = score.costs.get("latency_ms").copied();

@@ -1,23 +1,30 @@
-//! The real runtimes, one per format, each looked for when verification starts.
+//! The real runtimes, looked for when verification starts: ONNX Runtime, LiteRT, a C compiler.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use sartor_export::c::{Compiler, verify_c};
 use sartor_export::runtime::{self, Library};
+use sartor_export::tflite::{Interpreter, verify_tflite};
 use sartor_export::{
-    ExportError, LabelledImages, QuantizedNetwork, Verification, VerifyOptions, verify_onnx,
+    ExportError, Format, LabelledImages, QuantizedNetwork, Verification, VerifyOptions, verify_onnx,
 };
 
 use crate::records::{FormatVerification, Score};
 use crate::session::Session;
-use crate::stages::export::onnx_name;
+use crate::stages::{export, integers};
 use crate::statistics::Accuracy;
 
 /// What was found, or why it was not.
 #[derive(Debug)]
 pub struct Runtimes {
-    onnx: Result<Library, String>,
+    onnx: Found<Library>,
+    interpreter: Found<Interpreter>,
+    compiler: Found<Compiler>,
 }
+
+type Found<T> = Result<T, String>;
 
 /// Name of a measured latency; `part` is empty for the median, else `low_` or `high_`.
 pub fn latency_key(format: &str, id: &str, part: &str) -> String {
@@ -25,20 +32,29 @@ pub fn latency_key(format: &str, id: &str, part: &str) -> String {
 }
 
 impl Runtimes {
-    /// Looks for them.
+    /// Looks for those that the wanted formats need.
     ///
     /// # Errors
     /// A missing one if `verify.required` is set.
     pub fn find(session: &Session) -> Result<Self> {
-        Ok(Self { onnx: onnx_library(session.config.verify.required)? })
+        let required = session.config.verify.required;
+        let wanted = |format| session.config.formats().any(|other| other == format);
+        Ok(Self {
+            onnx: look(wanted(Format::Onnx), runtime::find, required)?,
+            interpreter: look(wanted(Format::Tflite), Interpreter::find, required)?,
+            compiler: look(wanted(Format::C), Compiler::find, required)?,
+        })
     }
 
     /// Versions, for the stage's inputs.
     pub fn describe(&self) -> String {
-        match &self.onnx {
-            Ok(library) => library.version().unwrap_or_else(|| "unknown version".to_owned()),
-            Err(_) => "absent".to_owned(),
-        }
+        let onnx =
+            self.onnx.as_ref().map(|library| library.version().unwrap_or_else(|| "unknown".to_owned()));
+        let interpreter = self.interpreter.as_ref().map(|interpreter| interpreter.version.clone());
+        let compiler = self.compiler.as_ref().map(|compiler| compiler.version.clone());
+        [onnx, interpreter, compiler]
+            .map(|version| version.unwrap_or_else(|_| "absent".to_owned()))
+            .join("; ")
     }
 
     /// One file in its runtime, over the whole test split.
@@ -49,40 +65,56 @@ impl Runtimes {
         &self,
         session: &Session,
         score: &Score,
-        format: &str,
+        format: Format,
         network: &QuantizedNetwork,
     ) -> Result<FormatVerification> {
-        let seen = match &self.onnx {
-            Err(reason) => return Ok(FormatVerification::Skipped { reason: reason.clone() }),
-            Ok(library) => run_onnx(session, score, library, network)?,
+        let images = &session.dataset()?.test;
+        let images = LabelledImages { pixels: &images.pixels, labels: &images.labels };
+        let path = session.folder.path(&export::place(&score.id, format));
+        let seen = match format {
+            Format::Onnx => self.onnx.as_ref().map(|library| run_onnx(library, &path, network, images)),
+            Format::Tflite => self.interpreter.as_ref().map(|interpreter| {
+                let (logits, options) = (integers::logits(session, network)?, VerifyOptions::default());
+                Ok(verify_tflite(interpreter, &path, network, &logits, images, options)?)
+            }),
+            Format::C => self.compiler.as_ref().map(|compiler| {
+                let logits = integers::logits(session, network)?;
+                Ok(verify_c(compiler, &path, network, &logits, images)?)
+            }),
         };
-        note_latency(session, format, &score.id, &seen)?;
-        Ok(record(seen))
+        match seen {
+            Err(reason) => Ok(FormatVerification::Skipped { reason: reason.clone() }),
+            Ok(seen) => {
+                let seen = seen?;
+                note_latency(session, format.name(), &score.id, &seen)?;
+                Ok(record(seen))
+            }
+        }
     }
 }
 
-fn onnx_library(required: bool) -> Result<Result<Library, String>> {
-    match runtime::find() {
-        Ok(library) => Ok(Ok(library)),
-        Err(error @ ExportError::RuntimeMissing { .. }) if !required => {
-            let hint = error.hint().unwrap_or_default();
-            Ok(Err(format!("no ONNX Runtime found; {hint}")))
+/// A runtime, or why there is none.
+fn look<T>(wanted: bool, find: impl Fn() -> sartor_export::Result<T>, required: bool) -> Result<Found<T>> {
+    if !wanted {
+        return Ok(Err("not wanted".to_owned()));
+    }
+    match find() {
+        Ok(runtime) => Ok(Ok(runtime)),
+        Err(error @ (ExportError::RuntimeMissing { .. } | ExportError::ToolMissing { .. })) if !required => {
+            Ok(Err(format!("{error}; {}", error.hint().unwrap_or_default())))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 fn run_onnx(
-    session: &Session,
-    score: &Score,
     library: &Library,
+    path: &Path,
     network: &QuantizedNetwork,
+    images: LabelledImages<'_>,
 ) -> Result<Verification> {
-    let (started, images) = (Instant::now(), &session.dataset()?.test);
-    let path = session.folder.path(&onnx_name(&score.id));
-    let labelled = LabelledImages { pixels: &images.pixels, labels: &images.labels };
-    let options = VerifyOptions::default();
-    Ok(verify_onnx(library, &path, network, labelled, options, &|| started.elapsed())?)
+    let started = Instant::now();
+    Ok(verify_onnx(library, path, network, images, VerifyOptions::default(), &|| started.elapsed())?)
 }
 
 fn note_latency(session: &Session, format: &str, id: &str, seen: &Verification) -> Result<()> {
