@@ -183,18 +183,32 @@ fn weights(channels: usize) -> WeightQuantizer {
     WeightQuantizer { bits: 8, thresholds: Arc::from(vec![2.0; channels]) }
 }
 
-/// Median seconds.
-fn median(steps: usize, mut work: impl FnMut()) -> f64 {
+/// Median seconds by the clock, and of processor time (which other programs on the machine change less).
+fn median_of_both(steps: usize, mut work: impl FnMut()) -> [f64; 2] {
     (0..WARM).for_each(|_| work());
-    let mut seconds: Vec<f64> = (0..steps)
-        .map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds[steps / 2]
+    let mut seconds = [vec![], vec![]];
+    for _ in 0..steps {
+        let (start, processor) = (Instant::now(), processor_seconds());
+        work();
+        seconds[0].push(start.elapsed().as_secs_f64());
+        seconds[1].push(processor_seconds() - processor);
+    }
+    seconds.map(|mut seconds| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[steps / 2]
+    })
+}
+
+fn median(steps: usize, work: impl FnMut()) -> f64 {
+    median_of_both(steps, work)[0]
+}
+
+/// Processor time of all threads so far.
+fn processor_seconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time` only.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// One training step: forward, cross entropy, backward, SGD with momentum.
@@ -231,19 +245,22 @@ impl<'a> Trainer<'a> {
 fn step(name: &str, model: &Model, steps: usize) {
     let mut trainer = Trainer::new(model);
     let mut loss = f64::NAN;
-    let train = median(steps, || loss = trainer.step().unwrap_or(f64::NAN));
+    let [train, train_processor] = median_of_both(steps, || loss = trainer.step().unwrap_or(f64::NAN));
     let statistics = trainer.executor.batch_statistics().to_vec();
     let mut executor = Executor::new();
-    let infer = median(steps, || {
+    let [infer, infer_processor] = median_of_both(steps, || {
         let result = executor.infer(&model.network, &trainer.parameters, &statistics, &model.images, BATCH);
         loss = if result.is_ok() { loss } else { f64::NAN };
     });
     println!(
         "{{\"name\":\"{name}\",\"train_images_per_second\":{:.1},\"infer_images_per_second\":{:.1},\"threads\":{},\
+         \"train_images_per_processor_second\":{:.1},\"infer_images_per_processor_second\":{:.1},\
          \"simd\":\"{}\",\"batch\":{BATCH},\"loss\":{loss:.4},\"megabytes\":{:.0}}}",
         BATCH as f64 / train,
         BATCH as f64 / infer,
         rayon::current_num_threads(),
+        BATCH as f64 / train_processor,
+        BATCH as f64 / infer_processor,
         simd::level().name(),
         trainer.executor.memory() as f64 / 1e6,
     );

@@ -8,6 +8,9 @@
 
 use crate::kernels::LANE_BLOCK;
 
+/// Rows whose mean is the first shift.
+pub(crate) const PRIMING_ROWS: usize = 8;
+
 /// Running mean and centred sum of squares of one chunk of the batch.
 #[derive(Debug)]
 pub(crate) struct ChannelSums<'a> {
@@ -45,6 +48,7 @@ impl ChannelSums<'_> {
 
     /// The same for one block of channels, once its shift is in use.
     pub(crate) fn prime_block(&mut self, channel: usize, rows: &[f32]) {
+        let rows = &rows[..rows.len().min(PRIMING_ROWS * LANE_BLOCK)];
         let count = (rows.len() / LANE_BLOCK) as f64;
         for lane in 0..LANE_BLOCK {
             let sum: f64 = rows[lane..].iter().step_by(LANE_BLOCK).map(|&v| f64::from(v)).sum();

@@ -88,6 +88,22 @@ impl Plane {
         (self.size + 2 * self.border) * self.row() + SLACK
     }
 
+    /// Zeroes the border of each plane.
+    pub(crate) fn clear_borders(&self, planes: &mut [f32]) {
+        let (row, edge) = (self.row(), self.border * LANE_BLOCK);
+        for plane in planes.chunks_exact_mut(self.length()) {
+            for (i, row) in plane.chunks_exact_mut(row).take(self.size + 2 * self.border).enumerate() {
+                if (self.border..self.border + self.size).contains(&i) {
+                    let length = row.len();
+                    row[..edge].fill(0.0);
+                    row[length - edge..].fill(0.0);
+                } else {
+                    row.fill(0.0);
+                }
+            }
+        }
+    }
+
     /// Place of a position, counted from the border's corner.
     pub(crate) fn at(&self, row: usize, column: usize) -> usize {
         row * self.row() + column * LANE_BLOCK

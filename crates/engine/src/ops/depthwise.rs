@@ -76,7 +76,7 @@ pub(crate) fn scratch_length(layer: &Layer, expanded: Option<&LayerPlan>) -> usi
     let width = cut.group * LANE_BLOCK;
     cut.geometry.taps() * cut.geometry.pitch
         + cut.group * cut.inputs.length()
-        + cut.outputs.length()
+        + cut.group * cut.outputs.length()
         + cut.buffer
         + expanded.map_or(0, |plan| expansion::scratch_length(plan, width))
 }
@@ -99,7 +99,7 @@ pub(crate) fn forward(
     let kernels = take(&mut scratch, cut.geometry.taps() * cut.geometry.pitch);
     block_kernels(&cut.geometry, op.weight, op.plan.weight_row, kernels);
     let planes = take(&mut scratch, cut.group * cut.inputs.length());
-    planes.fill(0.0);
+    cut.inputs.clear_borders(planes);
     let buffer = take(&mut scratch, cut.buffer);
     let unit = op.expansion.map_or(op.plan.input_unit(), |e| e.plan.input_unit());
     let images = input.chunks_exact(unit).zip(output.chunks_exact_mut(op.plan.unit()));
@@ -207,9 +207,9 @@ pub(crate) fn backward(op: &Backward, outputs: Outputs, mut scratch: &mut [f32])
     let kernels = take(&mut scratch, cut.geometry.taps() * cut.geometry.pitch);
     flipped_kernels(&cut.geometry, op.weight, op.plan.weight_row, kernels);
     let inputs = take(&mut scratch, cut.group * cut.inputs.length());
-    let gradients = take(&mut scratch, cut.outputs.length());
-    inputs.fill(0.0);
-    gradients.fill(0.0);
+    let gradients = take(&mut scratch, cut.group * cut.outputs.length());
+    cut.inputs.clear_borders(inputs);
+    cut.outputs.clear_borders(gradients);
     let buffer = take(&mut scratch, cut.buffer);
     let (weight, expansion_weight) = outputs.weight.split_at_mut(op.plan.weight_gradient(op.layer));
     let mut back = Back { op, cut, kernels, inputs, gradients, buffer, weight };
@@ -317,9 +317,9 @@ impl Back<'_> {
         mut target: Option<&mut Target>,
     ) -> RangeGradients {
         let mut ranges = RangeGradients::default();
+        self.gather_gradient(image, channel, blocks);
         for block in 0..blocks {
             let channel = channel + block * LANE_BLOCK;
-            self.gather_gradient(image, channel);
             self.taps(block, channel);
             if let Some(target) = target.as_deref_mut() {
                 ranges.add(self.input_gradient(block, channel, target));
@@ -328,12 +328,13 @@ impl Back<'_> {
         ranges
     }
 
-    fn gather_gradient(&mut self, image: usize, channel: usize) {
+    fn gather_gradient(&mut self, image: usize, channel: usize, blocks: usize) {
         let pitch = self.cut.geometry.pitch;
         let from = image * self.cut.geometry.output_length() + channel;
         let gather = GatherGradient {
             gradient: self.op.gradient,
             channel,
+            blocks,
             kept: &self.op.kept[from..],
             raw: &self.op.raw[from..],
             pitch,
@@ -351,7 +352,8 @@ impl Back<'_> {
             output: geometry.output,
             input: &self.inputs[block * inputs.length()..][..inputs.length()],
             input_row: inputs.row(),
-            gradient: &self.gradients[outputs.at(outputs.border, outputs.border)..],
+            gradient: &self.gradients
+                [block * outputs.length() + outputs.at(outputs.border, outputs.border)..],
             gradient_row: outputs.row(),
             to: &mut self.weight[channel..],
             to_row: geometry.pitch,
@@ -363,6 +365,7 @@ impl Back<'_> {
     fn input_gradient(&mut self, block: usize, channel: usize, target: &mut Target) -> RangeGradients {
         let Cut { geometry, outputs, .. } = self.cut;
         let Geometry { input, stride, .. } = geometry;
+        let gradients = &self.gradients[block * outputs.length()..][..outputs.length()];
         let (mut kernel, mut ranges) =
             (&self.kernels[channel * geometry.taps()..], RangeGradients::default());
         for [vertical, horizontal] in geometry.phases() {
@@ -371,7 +374,7 @@ impl Back<'_> {
                 let correlate = Correlate {
                     taps: [vertical.taps, horizontal.taps],
                     stride: 1,
-                    input: &self.gradients[outputs.at(vertical.start + row, horizontal.start)..],
+                    input: &gradients[outputs.at(vertical.start + row, horizontal.start)..],
                     input_row: outputs.row(),
                     kernel,
                     rows,

@@ -10,10 +10,7 @@ use crate::kernels::product::{Product, TileSums};
 use crate::kernels::{dispatch, scratch_stride};
 use crate::plan::ROW_BLOCK;
 use crate::simd::Level;
-use crate::sums::ChannelSums;
-
-/// Rows that prime the shift of a chunk.
-const PRIMING_ROWS: usize = 8;
+use crate::sums::{ChannelSums, PRIMING_ROWS};
 
 pub(crate) fn forward(
     op: &Forward,

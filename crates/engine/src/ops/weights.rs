@@ -87,13 +87,21 @@ pub(crate) fn view_row(view: WeightView, r: usize, columns: usize, parameters: &
     &parameters[view.offset + r * view.row_stride..][..columns]
 }
 
+/// Nearest integer, ties to even, of a number between -2^22 and 2^22 (levels have at most 15 bits): adding 1.5 · 2^23
+/// leaves no room for a fraction. Unlike `round_ties_even` no call where the instruction set has no rounding.
+#[inline]
+fn round_level(value: f32) -> f32 {
+    const NO_FRACTION: f32 = 12_582_912.0;
+    (value + NO_FRACTION) - NO_FRACTION
+}
+
 /// One row of fake-quantized weights.
 pub(crate) fn quantize_row(quantizer: Option<&WeightQuantizer>, raw: &[f32], to: &mut [f32]) {
     let Some(quantizer) = quantizer else { return to[..raw.len()].copy_from_slice(raw) };
     let levels = quantizer.levels();
     for ((to, &w), &t) in to.iter_mut().zip(raw).zip(quantizer.thresholds.iter()) {
         let scale = t / levels;
-        *to = (w.clamp(-t, t) / scale).round_ties_even() * scale;
+        *to = round_level(w.clamp(-t, t) / scale) * scale;
     }
 }
 
@@ -129,5 +137,17 @@ fn transpose(packed: &[f32], plan: &LayerPlan, columns: usize, transposed: &mut 
         for (c, &w) in row[..columns].iter().enumerate() {
             transposed[c * plan.transposed_row + r] = w;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_rounded_as_the_standard_library_does() {
+        let halves = (-70_000..70_000).map(|i| i as f32 * 0.5);
+        let near = (-40_000..40_000).map(|i| i as f32 * 0.5 + (i % 7) as f32 * 1e-3);
+        halves.chain(near).for_each(|v| assert_eq!(round_level(v), v.round_ties_even(), "{v}"));
     }
 }

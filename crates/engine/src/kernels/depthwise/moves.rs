@@ -51,21 +51,23 @@ impl Kernel for Gather<'_> {
     }
 }
 
-/// Gathers the gradient of the convolution output of one block of channels into its plane.
+/// Gathers the gradient of the convolution output of blocks of channels into their planes.
 pub(crate) struct GatherGradient<'a> {
     /// How; its numbers start at the first channel of the layer.
     pub gradient: NormGradient<'a>,
     /// First channel.
     pub channel: usize,
-    /// Kept gradient, size² rows of `pitch`, from the block on.
+    /// Blocks.
+    pub blocks: usize,
+    /// Kept gradient, size² rows of `pitch`, from the first block on.
     pub kept: &'a [f32],
     /// Convolution output, likewise.
     pub raw: &'a [f32],
     /// Floats between rows.
     pub pitch: usize,
-    /// The plane's shape.
+    /// The planes' shape.
     pub plane: Plane,
-    /// Written.
+    /// Written: `blocks` planes.
     pub output: &'a mut [f32],
 }
 
@@ -74,20 +76,22 @@ impl Kernel for GatherGradient<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let (size, border) = (self.plane.size, self.plane.border);
-        self.gradient.check(self.channel + LANE_BLOCK);
-        let last = (size * size - 1) * self.pitch + LANE_BLOCK;
-        assert!(
-            last <= self.kept.len() && last <= self.raw.len() && self.plane.length() <= self.output.len()
-        );
-        for lane in (0..LANE_BLOCK).step_by(V::LANES) {
-            // SAFETY: pixels of the image and places inside the plane's border, all of which exist as asserted.
-            unsafe {
-                let numbers = self.gradient.at::<V>(self.channel + lane);
-                for row in 0..size {
-                    let to = self.output.as_mut_ptr().add(self.plane.at(row + border, border) + lane);
+        let (size, border, length) = (self.plane.size, self.plane.border, self.plane.length());
+        let width = self.blocks * LANE_BLOCK;
+        self.gradient.check(self.channel + width);
+        let last = (size * size - 1) * self.pitch + width;
+        assert!(last <= self.kept.len() && last <= self.raw.len());
+        assert!(self.blocks * length <= self.output.len());
+        for row in 0..size {
+            for at in (0..width).step_by(V::LANES) {
+                let (block, lane) = (at / LANE_BLOCK, at % LANE_BLOCK);
+                let place = block * length + self.plane.at(row + border, border) + lane;
+                // SAFETY: pixels of the images and places inside the planes' borders, which exist as asserted.
+                unsafe {
+                    let numbers = self.gradient.at::<V>(self.channel + at);
+                    let to = self.output.as_mut_ptr().add(place);
                     for column in 0..size {
-                        let at = (row * size + column) * self.pitch + lane;
+                        let at = (row * size + column) * self.pitch + at;
                         let g = V::load(self.kept.as_ptr().add(at));
                         let y = V::load(self.raw.as_ptr().add(at));
                         self.gradient.value(g, y, &numbers).store(to.add(column * LANE_BLOCK));
