@@ -5,7 +5,6 @@ mod cost;
 mod export;
 mod finetune;
 mod fit;
-mod hardware;
 mod pairs_file;
 mod profile;
 mod report;

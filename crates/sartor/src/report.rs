@@ -4,6 +4,7 @@
 //! stage has not run. No network, no scripts; light and dark by the reader's setting.
 
 mod accuracies;
+mod cost_table;
 mod facts;
 mod headline;
 mod measured;
@@ -38,6 +39,7 @@ const SECTIONS: &[Section] = &[
     Section { title: "Predicted against measured", write: measured::write },
     Section { title: "Quality of the predictors", write: predictors::write },
     Section { title: "Search", write: progress::write },
+    Section { title: "Cost table", write: cost_table::write },
     Section { title: "Supernet training", write: training::write },
     Section { title: "Time per stage", write: times::write },
 ];

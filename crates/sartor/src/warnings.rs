@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use sartor_hardware::Provenance;
+use sartor_hardware::measured::Additivity;
+
 use crate::records::{Best, FormatVerification, PredictorMetrics};
 use crate::report::Facts;
 
@@ -43,6 +46,13 @@ pub enum Warning {
     },
     /// A cost is not known from the chip but extrapolated.
     ExtrapolatedCost,
+    /// Sums of layers are far from whole networks on the measured hardware.
+    PoorAdditivity {
+        /// Median relative error.
+        median: f64,
+        /// The worst.
+        worst: f64,
+    },
     /// No uniform candidate of this width meets the budget.
     NoReference {
         /// Which width.
@@ -95,6 +105,12 @@ impl fmt::Display for Warning {
             Self::ExtrapolatedCost => {
                 write!(formatter, "the chosen network's costs include extrapolated rows")
             }
+            Self::PoorAdditivity { median, worst } => write!(
+                formatter,
+                "the cost table's sums of layers are {:.1} % from whole networks (median; worst {:.1} %)",
+                100.0 * median,
+                100.0 * worst
+            ),
             Self::NoReference { bits, reason } => {
                 write!(formatter, "there is no uniform {bits}-bit reference: {reason}")
             }
@@ -124,6 +140,9 @@ impl Warning {
             Self::FewHeldOut { .. } => "raise the number of samples or `predictor.holdout`",
             Self::TightBudget { .. } => "relax `search.budget`, or choose a space with smaller networks",
             Self::ExtrapolatedCost => "measure these layers on the chip, or leave the width out of the space's bits",
+            Self::PoorAdditivity { .. } => {
+                "leave a margin in the budget, or measure again on a quiet machine: `sartor profile check TABLE`"
+            }
             Self::NoReference { .. } => "relax `search.budget`, or drop the width from `search.references`",
             Self::ReferenceWins { .. } => "raise `search.measure` or the number of samples; use the reference if it is good enough",
             Self::NotVerified { .. } => "`pip install onnxruntime`, or point ORT_DYLIB_PATH at libonnxruntime.so",
@@ -142,6 +161,7 @@ impl Warning {
             facts.mixed_precision.iter().flat_map(|metrics| Self::of_predictor("mixed-precision", metrics)),
         );
         warnings.extend(facts.best.iter().flat_map(Self::of_search));
+        warnings.extend(facts.cost_table.iter().flat_map(Self::of_table));
         warnings.extend(Self::of_scores(facts));
         warnings.extend(Self::of_verification(facts));
         warnings
@@ -171,6 +191,14 @@ impl Warning {
         let tight =
             (best.feasible_share < TIGHT_SHARE).then_some(Self::TightBudget { share: best.feasible_share });
         tight.into_iter().chain(best.extrapolated.then_some(Self::ExtrapolatedCost)).collect()
+    }
+
+    /// What a cost table's provenance calls for.
+    pub fn of_table(provenance: &Provenance) -> Vec<Self> {
+        let poor = provenance.additivity.filter(Additivity::is_poor);
+        poor.map(|Additivity { median, worst, .. }| Self::PoorAdditivity { median, worst })
+            .into_iter()
+            .collect()
     }
 
     fn of_scores(facts: &Facts) -> Option<Self> {

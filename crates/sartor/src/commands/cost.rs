@@ -11,12 +11,11 @@ use sartor_space::suggest::nearest;
 use sartor_space::{Candidate, Layer, SearchSpace, Workload, networks};
 use serde_json::{Value, json};
 
-use super::hardware::Source;
 use crate::cli::{CostAction, CostArguments, Global};
 use crate::config::load_space;
 use crate::failure::Failure;
 use crate::report::{amount, plain_name};
-use crate::stages::profile;
+use crate::stages::profile::{self, Source};
 use crate::talk;
 
 /// Widths that can be asked for.

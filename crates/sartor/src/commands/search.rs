@@ -80,7 +80,8 @@ fn answer(arguments: &SearchArguments, global: &Global) -> Result<()> {
 
 fn prices(session: &Session, hardware: Option<&str>) -> Result<Prices> {
     let Some(hardware) = hardware else { return profile::finished(session) };
-    let accelerator = profile::accelerator(hardware, Some(session.config.hardware.batch))?;
-    let table = sartor_hardware::CostTable::for_space(&accelerator, &session.config.space)?;
+    let source = profile::Source::open(hardware, session.config.hardware.batch)?;
+    let table = source.for_space(&session.config.space)?;
+    session.warn(&Warning::of_table(&table.provenance));
     Ok(Prices::new(session.config.space.clone(), table, Vec::new()))
 }

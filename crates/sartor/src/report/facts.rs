@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use sartor_hardware::{CostTable, Provenance};
 use sartor_space::SearchSpace;
 use serde::de::DeserializeOwned;
 
 use crate::records::{Best, Generation, Measured, PredictorMetrics, Score, SupernetMetrics, Verification};
 use crate::run_folder::RunFolder;
 use crate::run_folder::timings::Timings;
+use crate::stages::Stage;
 use crate::stages::finetune::LARGEST;
 use crate::warnings::Warning;
 
@@ -43,6 +45,8 @@ pub struct Facts {
     pub verifications: Vec<Verification>,
     /// Seconds per stage.
     pub timings: Timings,
+    /// Where the costs come from.
+    pub cost_table: Option<Provenance>,
     /// What the reader should beware of.
     pub warnings: Vec<Warning>,
 }
@@ -74,6 +78,7 @@ impl Facts {
             scores: Vec::new(),
             verifications: Vec::new(),
             timings: Timings::load(folder),
+            cost_table: cost_table(folder),
             warnings: Vec::new(),
         };
         facts.gather_models(folder)?;
@@ -94,6 +99,13 @@ impl Facts {
         }
         Ok(())
     }
+}
+
+/// Provenance of the table that the run's costs come from, if it has one.
+fn cost_table(folder: &RunFolder) -> Option<Provenance> {
+    let artefacts = folder.finished(Stage::Profile.key(), None).ok()??;
+    let text = std::fs::read_to_string(folder.path(&artefacts.first()?.name)).ok()?;
+    CostTable::from_csv(&text).ok().map(|table| table.provenance)
 }
 
 /// A JSON artefact, if it is there.

@@ -1,9 +1,13 @@
 //! Price the hardware: a table of everything the space can reach, and the prices that the search asks.
 
+mod source;
+
 use anyhow::{Context, Result};
 use sartor_hardware::{Accelerator, CostTable};
 use sartor_search::{AdditiveCosts, Metric};
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace, Workload};
+
+pub use source::{Source, read_table};
 
 use super::Stage;
 use crate::config::read_named;
@@ -11,6 +15,7 @@ use crate::records::Costs;
 use crate::run_folder::artefact::Artefact;
 use crate::session::Session;
 use crate::talk;
+use crate::warnings::Warning;
 
 /// Prices of a space on a chip.
 #[derive(Debug)]
@@ -117,16 +122,15 @@ pub fn accelerator(source: &str, batch: Option<usize>) -> Result<Accelerator> {
 /// A chip that cannot run the space.
 pub fn run(session: &Session) -> Result<Prices> {
     let hardware = &session.config.hardware;
-    let accelerator = accelerator(&hardware.accelerator, Some(hardware.batch))?;
-    let inputs =
-        session.inputs().section("hardware", hardware).value("spec_hash", accelerator.hash()).build();
-    let name = format!("costs-{}.csv", accelerator.name);
+    let source = Source::open(&hardware.accelerator, hardware.batch)?;
+    let inputs = session.inputs().section("hardware", hardware).value("spec_hash", source.hash()).build();
+    let name = source.file_name();
     let artefacts = session.stage(Stage::Profile, inputs, |_| {
-        let table = CostTable::for_space(&accelerator, &session.config.space)?;
+        let table = source.for_space(&session.config.space)?;
         session.folder.write(&name, table.to_csv().as_bytes())?;
         talk::stage_line(
             Stage::Profile.title(),
-            &format!("{} layers on {}", table.rows().len(), accelerator.name),
+            &format!("{} layers on {}", table.rows().len(), source.name()),
         );
         Ok(vec![name.clone()])
     })?;
@@ -147,5 +151,6 @@ fn load(session: &Session, artefacts: Vec<Artefact>) -> Result<Prices> {
     let path = session.folder.path(&name);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let table = CostTable::from_csv(&text).with_context(|| format!("cannot use `{}`", path.display()))?;
+    session.warn(&Warning::of_table(&table.provenance));
     Ok(Prices::new(session.config.space.clone(), table, artefacts))
 }

@@ -14,10 +14,10 @@ use super::host::{self, clock::Clock};
 use super::journal::Journal;
 use super::{measuring, onnx};
 use crate::cli::{CheckArguments, Global};
-use crate::commands::hardware::read_table;
 use crate::config::load_space;
 use crate::failure::Failure;
 use crate::run_folder::artefact;
+use crate::stages::profile::read_table;
 use crate::talk;
 
 /// Channel widths of a line that are measured when there is no table; candidates use few.

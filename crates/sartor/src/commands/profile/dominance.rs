@@ -7,9 +7,9 @@ use sartor_space::Layer;
 use serde_json::json;
 
 use crate::cli::{DominanceArguments, Global};
-use crate::commands::hardware::Source;
 use crate::config::load_space;
 use crate::failure::Failure;
+use crate::stages::profile::Source;
 use crate::talk;
 
 /// Space that is compared when none is named.

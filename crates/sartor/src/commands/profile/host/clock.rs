@@ -2,8 +2,10 @@
 //!
 //! The measuring thread, and the runtime's threads that it starts, are bound to as many cores as there are threads. A
 //! model is warmed up, then run in batches; each batch is summarized by its median without outliers, and the quietest
-//! batch counts: on a machine that does other things as well, slow batches tell about those. What a call of the runtime
-//! costs by itself is measured on a model that does next to nothing, and subtracted.
+//! batch counts: on a machine that does other things as well, slow batches tell about those. On one thread the time is
+//! the thread's own processor time, which stands still while another process has the core; a kernel never waits, so on
+//! a free machine that is its latency. On several threads it is the time on the wall. What a call of the runtime costs
+//! by itself is measured on a model that does next to nothing, and subtracted.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +62,8 @@ impl Clock {
     pub fn describe(&self) -> String {
         let version = self.library.version().map_or(String::new(), |version| format!(" {version}"));
         let pinned = if self.pinned { "pinned" } else { "not pinned" };
-        format!("ONNX Runtime{version} on {}, {} thread(s), {pinned}", processor(), self.threads)
+        let time = if own_time(self.threads) { "processor time" } else { "wall time" };
+        format!("ONNX Runtime{version} on {}, {} thread(s), {pinned}, {time}", processor(), self.threads)
     }
 
     /// The time of one layer.
@@ -80,27 +83,43 @@ impl Clock {
     /// A model that the runtime refuses.
     pub fn time(&self, model: &Measurable) -> Result<Summary> {
         let mut repeated = Repeated::load(&self.library, &model.bytes, self.threads, &model.input)?;
-        run_for(&mut repeated, WARM_UP.0, WARM_UP.1)?;
+        self.run_for(&mut repeated, WARM_UP.0, WARM_UP.1)?;
         let mut best: Option<Summary> = None;
         for _ in 0..BATCHES {
-            let runs = run_for(&mut repeated, FEWEST, BATCH_TIME)?;
+            let runs = self.run_for(&mut repeated, FEWEST, BATCH_TIME)?;
             best =
                 [best, summarize(&runs)].into_iter().flatten().min_by(|a, b| a.median.total_cmp(&b.median));
         }
         best.ok_or_else(|| Failure::failed("the clock did not move during a run").into())
     }
+
+    /// Milliseconds of runs, until there are enough.
+    fn run_for(&self, repeated: &mut Repeated, fewest: usize, time: Duration) -> Result<Vec<f64>> {
+        let start = Instant::now();
+        let mut runs = vec![];
+        while runs.len() < fewest || (start.elapsed() < time && runs.len() < MOST) {
+            let before = now_ms(start, self.threads);
+            repeated.run()?;
+            runs.push(now_ms(start, self.threads) - before);
+        }
+        Ok(runs)
+    }
 }
 
-/// Milliseconds of runs, until there are enough.
-fn run_for(repeated: &mut Repeated, fewest: usize, time: Duration) -> Result<Vec<f64>> {
-    let start = Instant::now();
-    let mut runs = vec![];
-    while runs.len() < fewest || (start.elapsed() < time && runs.len() < MOST) {
-        let run = Instant::now();
-        repeated.run()?;
-        runs.push(run.elapsed().as_secs_f64() * MILLISECONDS);
+/// Whether a thread's own processor time is the time to take.
+fn own_time(threads: usize) -> bool {
+    cfg!(target_os = "linux") && threads == 1
+}
+
+/// Milliseconds since some moment, on the clock to take.
+fn now_ms(start: Instant, threads: usize) -> f64 {
+    #[cfg(target_os = "linux")]
+    if own_time(threads) {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        return time.tv_sec as f64 * MILLISECONDS + time.tv_nsec as f64 * 1e-6;
     }
-    Ok(runs)
+    let _ = threads;
+    start.elapsed().as_secs_f64() * MILLISECONDS
 }
 
 /// A convolution whose arithmetic no clock sees.

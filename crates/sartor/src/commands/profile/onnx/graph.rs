@@ -224,8 +224,8 @@ fn weight_dims(layer: &Layer) -> Vec<usize> {
 
 /// Whole numbers from −`largest` to `largest`, in a fixed order.
 fn pattern(count: usize, largest: i8) -> impl Iterator<Item = i8> {
-    let levels = 2 * largest as usize + 1;
-    (0..count).map(move |place| (place * 73 % 1021 % levels) as i8 - largest)
+    let largest = i16::from(largest);
+    (0..count).map(move |place| ((place * 73 % 1021) as i16 % (2 * largest + 1) - largest) as i8)
 }
 
 fn convolution_attributes(layer: &Layer) -> Vec<Attribute> {
