@@ -106,7 +106,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for seed in 0..SEEDS {
                 let all = table(&space, law, &mut ChaCha8Rng::seed_from_u64(100 + seed));
                 let (known, rest) = all.split(KNOWN, seed);
-                let predictor = Predictor::fit_with(&space, &known, method, &FitSettings::default(), seed)?;
+                let predictor =
+                    Predictor::fit_with(&space, &known, Some(method), &FitSettings::default(), seed)?;
                 let (asked, _) = rest.split(2000, seed);
                 reports.push(predictor.evaluate(&asked, 0)?.ok_or("undefined")?);
             }

@@ -140,9 +140,19 @@ impl GaussianProcess {
         raw.par_iter().map(|row| self.predict_one(&self.units.apply(row))).collect()
     }
 
+    /// Predicted accuracies alone: a spread costs a solve each.
+    pub fn means(&self, raw: &[Vec<f64>]) -> Vec<f64> {
+        let one = |row: &[f64]| self.accuracy(dot(&self.covariances(row), &self.weights));
+        raw.par_iter().map(|row| one(&self.units.apply(row))).collect()
+    }
+
+    fn covariances(&self, row: &[f64]) -> Vec<f64> {
+        self.table.rows.iter().map(|other| self.between(row, other)).collect()
+    }
+
     fn predict_one(&self, row: &[f64]) -> Prediction {
         let size = self.weights.len();
-        let covariances: Vec<f64> = self.table.rows.iter().map(|other| self.between(row, other)).collect();
+        let covariances = self.covariances(row);
         let score = dot(&covariances, &self.weights);
         let half = forward_substitute(&self.lower, size, &covariances);
         let variance = (self.between(row, row) - dot(&half, &half)).max(0.0);

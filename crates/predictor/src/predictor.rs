@@ -145,7 +145,14 @@ impl Predictor {
     /// # Errors
     /// As [`predict`](Self::predict).
     pub fn score(&self, candidates: &[Candidate]) -> Result<Vec<f64>, PredictorError> {
-        Ok(self.predict(candidates)?.into_iter().map(|prediction| prediction.mean).collect())
+        let networks = || {
+            let features = features(&self.space, candidates, self.precision() == Precision::Mixed);
+            self.ensemble.predict(&features)
+        };
+        match &self.process {
+            None => Ok(networks()?.into_iter().map(|prediction| prediction.mean).collect()),
+            Some(process) => process.means(&self.space, candidates, networks),
+        }
     }
 
     /// The first network alone: as many times faster as the ensemble has members, and less accurate.

@@ -1,8 +1,8 @@
 //! # Beside the networks: a Gaussian process, ridge regression, and the choice between them
 //!
 //! On few pairs a process that is told how candidates are alike (`description`) usually orders better than the
-//! papers' networks. [`Predictor::fit_best`] fits both and uses their mean or the process alone, whichever ordered
-//! better in cross-validation on the pairs given; the held-out pairs take no part. On complete
+//! papers' networks. [`Predictor::fit_with`] without a method tries all of them and keeps the one that ordered
+//! best in cross-validation on the pairs given; held-out pairs take no part. On complete
 //! made-up tables (`examples/tables.rs`: 8 blocks × 3 options, 200 of 6,561 known, three laws) Kendall's τ on the rest
 //! is 0.948, 0.954, 0.931 for the process and 0.848, 0.937, 0.849 for the networks. Made-up accuracies are no proof for
 //! trained ones: hence the cross-validation.
@@ -22,9 +22,9 @@ use crate::predictor::{FitSettings, Predictor, features};
 use crate::transfer::TransferSettings;
 
 /// Parts of the cross-validation.
-const FOLDS: usize = 5;
-/// Networks of an ensemble that take part in it: the whole ensemble would take as long as five fits.
-const CONTENDING_MEMBERS: usize = 2;
+const FOLDS: usize = 4;
+/// Networks of an ensemble that take part in it: the whole ensemble would take as long as four fits.
+const CONTENDING_MEMBERS: usize = 1;
 
 /// A way to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,11 @@ pub enum Method {
 impl Method {
     /// Every method.
     pub const ALL: [Method; 4] = [Method::Networks, Method::Process, Method::Ridge, Method::Both];
+
+    /// The method of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
 
     /// Name in configuration files and JSON.
     pub fn name(self) -> &'static str {
@@ -98,17 +103,39 @@ impl Process {
         candidates: &[Candidate],
         networks: &[Prediction],
     ) -> Result<Vec<Prediction>, PredictorError> {
-        let described = described(space, candidates, self.base.as_ref())?;
-        let rows: Vec<Vec<f64>> = described.iter().map(|groups| groups.concat()).collect();
-        let share = self.method.share();
-        let mix = |a: f64, b: f64| share * a + (1.0 - share) * b;
-        let pairs = self.process.predict(&rows).into_iter().zip(networks);
+        let own = self.process.predict(&self.rows(space, candidates)?);
+        let pairs = own.into_iter().zip(networks);
         Ok(pairs
             .map(|(own, other)| Prediction {
-                mean: mix(own.mean, other.mean),
-                spread: mix(own.spread, other.spread),
+                mean: self.mix(own.mean, other.mean),
+                spread: self.mix(own.spread, other.spread),
             })
             .collect())
+    }
+
+    /// The same without spreads, which cost a solve each. `networks` is asked only if they have a share.
+    pub fn means(
+        &self,
+        space: &SearchSpace,
+        candidates: &[Candidate],
+        networks: impl FnOnce() -> Result<Vec<Prediction>, PredictorError>,
+    ) -> Result<Vec<f64>, PredictorError> {
+        let own = self.process.means(&self.rows(space, candidates)?);
+        if self.method.share() == 1.0 {
+            return Ok(own);
+        }
+        let pairs = own.into_iter().zip(networks()?);
+        Ok(pairs.map(|(own, other)| self.mix(own, other.mean)).collect())
+    }
+
+    fn mix(&self, own: f64, networks: f64) -> f64 {
+        let share = self.method.share();
+        share * own + (1.0 - share) * networks
+    }
+
+    fn rows(&self, space: &SearchSpace, candidates: &[Candidate]) -> Result<Vec<Vec<f64>>, PredictorError> {
+        let described = described(space, candidates, self.base.as_ref())?;
+        Ok(described.iter().map(|groups| groups.concat()).collect())
     }
 }
 
@@ -155,11 +182,6 @@ impl Start<'_> {
         }
     }
 
-    fn predictor(&self, pairs: &Pairs, method: Method, seed: u64) -> Result<Predictor, PredictorError> {
-        let networks = self.networks(pairs, seed)?;
-        self.add_process(networks, pairs, method)
-    }
-
     fn add_process(
         &self,
         mut networks: Predictor,
@@ -177,16 +199,17 @@ impl Start<'_> {
         Ok(networks)
     }
 
-    /// Fits with the method that orders best in cross-validation (pooled over the folds).
-    fn best(&self, pairs: &Pairs, seed: u64) -> Result<Predictor, PredictorError> {
+    fn fit(&self, pairs: &Pairs, method: Option<Method>, seed: u64) -> Result<Predictor, PredictorError> {
         pairs.check()?;
-        if pairs.len() > MOST_PAIRS {
-            return self.networks(pairs, seed);
-        }
-        let method = self.cross_validated(pairs, seed)?;
-        self.predictor(pairs, method, seed)
+        let method = match method {
+            Some(method) => method,
+            None if pairs.len() > MOST_PAIRS => Method::Networks,
+            None => self.cross_validated(pairs, seed)?,
+        };
+        self.add_process(self.networks(pairs, seed)?, pairs, method)
     }
 
+    /// The method that orders best in cross-validation (pooled over the folds).
     fn cross_validated(&self, pairs: &Pairs, seed: u64) -> Result<Method, PredictorError> {
         let contenders = Method::ALL;
         let order = shuffled(pairs.len(), &mut ChaCha8Rng::seed_from_u64(seed));
@@ -212,59 +235,35 @@ impl Start<'_> {
 }
 
 impl Predictor {
-    /// Fits with one method. Networks are fitted in any case: a transfer starts from them.
+    /// Fits with one method, or, without one, with the method that cross-validation on these pairs prefers (above
+    /// 3,000 pairs: the networks); see [`method`](Self::method). Networks are fitted in any case: a transfer starts
+    /// from them.
     ///
     /// # Errors
-    /// As [`fit`](Predictor::fit); more than 3,000 pairs for a process.
+    /// As [`fit`](Predictor::fit); more than 3,000 pairs for a process that was asked for.
     pub fn fit_with(
         space: &SearchSpace,
         pairs: &Pairs,
-        method: Method,
+        method: Option<Method>,
         settings: &FitSettings,
         seed: u64,
     ) -> Result<Self, PredictorError> {
-        Start::Scratch { space, settings }.predictor(pairs, method, seed)
+        Start::Scratch { space, settings }.fit(pairs, method, seed)
     }
 
-    /// Fits with the method that cross-validation on these pairs prefers; see [`method`](Self::method). Above 3,000
-    /// pairs: the networks.
+    /// Transfers with one method, or with the one that cross-validation prefers; a process is told what this
+    /// predictor says about the architecture.
     ///
     /// # Errors
-    /// As [`fit`](Predictor::fit).
-    pub fn fit_best(
-        space: &SearchSpace,
-        pairs: &Pairs,
-        settings: &FitSettings,
-        seed: u64,
-    ) -> Result<Self, PredictorError> {
-        Start::Scratch { space, settings }.best(pairs, seed)
-    }
-
-    /// Transfers with one method; a process is told what this predictor says about the architecture.
-    ///
-    /// # Errors
-    /// As [`fit_from`](Predictor::fit_from).
+    /// As [`fit_from`](Predictor::fit_from); more than 3,000 pairs for a process that was asked for.
     pub fn fit_from_with(
         &self,
         pairs: &Pairs,
-        method: Method,
+        method: Option<Method>,
         settings: &TransferSettings,
         seed: u64,
     ) -> Result<Self, PredictorError> {
-        Start::Transfer { from: self, settings }.predictor(pairs, method, seed)
-    }
-
-    /// Transfers with the method that cross-validation on these pairs prefers.
-    ///
-    /// # Errors
-    /// As [`fit_from`](Predictor::fit_from).
-    pub fn fit_best_from(
-        &self,
-        pairs: &Pairs,
-        settings: &TransferSettings,
-        seed: u64,
-    ) -> Result<Self, PredictorError> {
-        Start::Transfer { from: self, settings }.best(pairs, seed)
+        Start::Transfer { from: self, settings }.fit(pairs, method, seed)
     }
 
     /// How this predictor predicts.

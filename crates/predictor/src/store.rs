@@ -170,7 +170,7 @@ impl Header {
 
     fn process(&self, tensors: &SafeTensors<'_>, shape: Shape) -> Result<Option<Process>, PredictorError> {
         let name = self.text("method")?;
-        let method = Method::ALL.into_iter().find(|method| method.name() == name);
+        let method = Method::named(name);
         let method = method.ok_or_else(|| bad(format!("unknown method `{name}`")))?;
         if method == Method::Networks {
             return Ok(None);

@@ -150,8 +150,8 @@ fn every_method_fits_stores_and_ranks() {
     let fp = Predictor::fit(&space, &full, &settings(), 0).expect("fit");
     let transfer = TransferSettings { mlp: settings().mlp, ..TransferSettings::default() };
     for method in Method::ALL {
-        let scratch = Predictor::fit_with(&space, &few, method, &settings(), 0).expect("scratch");
-        let transferred = fp.fit_from_with(&few, method, &transfer, 0).expect("transfer");
+        let scratch = Predictor::fit_with(&space, &few, Some(method), &settings(), 0).expect("scratch");
+        let transferred = fp.fit_from_with(&few, Some(method), &transfer, 0).expect("transfer");
         for predictor in [scratch, transferred] {
             let quality = pairwise(&predictor, &held_out);
             assert!(quality > 0.65, "{method:?}: {quality}");
@@ -168,7 +168,7 @@ fn every_method_fits_stores_and_ranks() {
 fn the_best_method_is_chosen_without_the_held_out_pairs() {
     let space = space();
     let few = pairs(&space, 60, true, 4);
-    let best = Predictor::fit_best(&space, &few, &settings(), 0).expect("fit");
+    let best = Predictor::fit_with(&space, &few, None, &settings(), 0).expect("fit");
     assert!(Method::ALL.contains(&best.method()));
     assert!(pairwise(&best, &pairs(&space, 200, true, 3)) > 0.65);
 }

@@ -6,6 +6,7 @@
 use anyhow::Result;
 
 use crate::session::Session;
+use crate::stages::search::Knowledge;
 use crate::stages::{export, finetune, fit, profile, report, sample, search, train, transfer, verify};
 
 /// Every stage in order; those whose inputs have not changed are skipped.
@@ -20,7 +21,9 @@ pub fn run(session: &Session) -> Result<()> {
     let full_precision = fit::run(session, &pairs)?;
     let quantized_pairs = sample::mixed_precision(session, &supernet)?;
     let predictor = transfer::run(session, &full_precision, &quantized_pairs)?;
-    let choice = search::run(session, &supernet, &predictor, &costs)?;
+    let knowledge =
+        Knowledge { predictor: &predictor, full_precision: &full_precision, pairs: &quantized_pairs };
+    let choice = search::run(session, &supernet, &knowledge, &costs)?;
     let models = finetune::run(session, &supernet, &choice)?;
     let files = export::run(session, models)?;
     verify::run(session, &files)?;

@@ -75,6 +75,8 @@ pub struct Quality {
 /// `predictor-fp.json`, `predictor-mp.json`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PredictorMetrics {
+    /// `networks`, `process`, `ridge` or `both`.
+    pub method: String,
     /// Pairs it was fitted and judged on.
     pub pairs: usize,
     /// Random splits behind the intervals.
@@ -94,9 +96,11 @@ pub struct Measured {
     pub id: String,
     /// What it stands for: `searched`, `uniform-8`, …
     pub role: String,
+    /// Round of searching and measuring, from 1.
+    pub round: usize,
     /// The candidate.
     pub candidate: Value,
-    /// What the predictor said.
+    /// What the predictor said, before it learnt from this measurement.
     pub predicted: f64,
     /// What it reached on validation after the short fine-tune.
     pub measured: Accuracy,

@@ -9,7 +9,6 @@ use crate::cli::Global;
 use crate::config::load_space;
 use crate::config::sections::Predictor as Settings;
 use crate::failure::Failure;
-use crate::records::PredictorMetrics;
 use crate::stages::quality;
 use crate::talk;
 
@@ -22,11 +21,12 @@ pub fn fit(path: &Path, space: &str, samples: Option<usize>, global: &Global) ->
     let pairs = read(path, &space)?;
     let settings = settings(samples, pairs.len())?;
     let seed = global.seed.unwrap_or(0);
-    let quality = quality::judge(&pairs, &settings, seed, |known, seed| {
-        Ok(Predictor::fit(&space, known, &settings.fit(), seed)?)
-    })?;
-    let (repeats, holdout) = (settings.repeats, settings.holdout);
-    let metrics = PredictorMetrics { pairs: pairs.len(), repeats, holdout, quality, scratch: None };
+    let fit = |known: &Pairs, seed| {
+        Ok(Predictor::fit_with(&space, known, settings.method(), &settings.fit(), seed)?)
+    };
+    let quality = quality::judge(&pairs, &settings, seed, fit)?;
+    let predictor = fit(&pairs, seed)?;
+    let metrics = quality::metrics(&predictor, pairs.len(), &settings, quality, None);
     match global.json {
         true => talk::data_line(&quality::to_json(&metrics).to_string())?,
         false => talk::data_line(&quality::line(&metrics))?,

@@ -8,8 +8,8 @@ use crate::config::sections::Budget;
 use crate::report::{amount, plain_name};
 use crate::session::Session;
 use crate::stages::profile::{self, Prices};
-use crate::stages::search::{self, BEST, Found};
-use crate::stages::{train, transfer};
+use crate::stages::search::{self, BEST, Found, Knowledge};
+use crate::stages::{Stage, fit, sample, train, transfer};
 use crate::talk;
 use crate::warnings::Warning;
 
@@ -30,9 +30,12 @@ pub fn run(arguments: &SearchArguments, global: &Global) -> Result<()> {
 fn stage(arguments: &SearchArguments, global: &Global) -> Result<()> {
     let session = Session::open(&arguments.target, global)?;
     let (supernet, predictor) = (train::finished(&session)?, transfer::finished(&session)?);
+    let full_precision = fit::finished(&session)?;
+    let pairs = sample::finished(&session, Stage::SampleMixedPrecision)?;
+    let knowledge = Knowledge { predictor: &predictor, full_precision: &full_precision, pairs: &pairs };
     let prices = profile::run(&session)?;
     search::check_budget(&session, &prices)?;
-    let best = search::run(&session, &supernet, &predictor, &prices)?.best(&session)?;
+    let best = search::run(&session, &supernet, &knowledge, &prices)?.best(&session)?;
     session.warn(&Warning::of_search(&best));
     if global.json {
         let seconds = session.timings().stages.get("search").map(|time| time.seconds);

@@ -1,9 +1,10 @@
 //! What a value must be beyond its type: a flat list of rules.
 
 use super::reading::line_of_key;
-use super::sections::{Budget, Sections};
+use super::sections::{BEST_METHOD, Budget, Sections};
 use crate::failure::Failure;
 use sartor_export::Format;
+use sartor_predictor::Method;
 use sartor_search::strategies;
 use sartor_supernet::SupernetError;
 
@@ -60,6 +61,7 @@ fn counts(sections: &Sections) -> Result<(), Broken> {
         ("hardware.batch", hardware.batch),
         ("search.population", search.population),
         ("search.parents", search.parents),
+        ("search.rounds", search.rounds),
         ("search.measure", search.measure),
         ("search.measure_references", search.measure_references),
     ] {
@@ -105,6 +107,10 @@ fn names(sections: &Sections) -> Result<(), Broken> {
         strategy,
         &strategies::NAMES.join(", "),
     )?;
+    let method = sections.predictor.method.as_str();
+    let methods = Method::ALL.map(Method::name).join(", ");
+    let known = method == BEST_METHOD || Method::named(method).is_some();
+    require(known, "predictor.method", method, &format!("{BEST_METHOD}, {methods}"))?;
     for format in &sections.export.formats {
         let known = Format::ALL.map(Format::name).join(", ");
         require(

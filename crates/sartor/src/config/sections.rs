@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use sartor_predictor::{FitSettings, MlpSettings, TransferSettings};
+use sartor_predictor::{FitSettings, Method, MlpSettings, TransferSettings};
 use sartor_supernet::finetune::FinetuneSettings;
 use sartor_supernet::schedule::TrainingSettings;
 use serde::{Deserialize, Serialize};
@@ -133,10 +133,12 @@ impl Default for Samples {
     }
 }
 
-/// `[predictor]`: three hidden layers, an ensemble of them.
+/// `[predictor]`: an ensemble of networks with three hidden layers, a Gaussian process, or both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Predictor {
+    /// `networks`, `process`, `ridge`, `both`, or `best`: what orders best in cross-validation.
+    pub method: String,
     /// Networks in the ensemble.
     pub members: usize,
     /// Width of the three hidden layers.
@@ -159,10 +161,14 @@ pub struct Predictor {
     pub repeats: usize,
 }
 
+/// The method that stands for a choice among all of them.
+pub const BEST_METHOD: &str = "best";
+
 impl Default for Predictor {
     fn default() -> Self {
         let FitSettings { members, mlp } = FitSettings::default();
         Self {
+            method: BEST_METHOD.to_owned(),
             members,
             hidden: mlp.hidden,
             epochs: mlp.epochs,
@@ -189,6 +195,11 @@ impl Predictor {
             weight_decay: self.weight_decay,
             ranking: self.ranking,
         }
+    }
+
+    /// The method; none for a choice by cross-validation.
+    pub fn method(&self) -> Option<Method> {
+        Method::named(&self.method)
     }
 
     /// How a predictor is fitted from scratch.
@@ -276,11 +287,14 @@ pub struct Search {
     pub mutation_share: f64,
     /// Generations.
     pub generations: usize,
-    /// Candidates that are measured anew after the search, half the best ones, half along the Pareto front.
+    /// Times to search, measure and refit the predictor on what was measured.
+    pub rounds: usize,
+    /// Candidates measured in every round: the best by prediction; in the last round half of them along the Pareto
+    /// front.
     pub measure: usize,
     /// Widths of the uniform references searched under the same budget.
     pub references: Vec<u8>,
-    /// Candidates of each reference that are measured anew.
+    /// Candidates of each reference measured in every round.
     pub measure_references: usize,
     /// Hard limits.
     pub budget: Budget,
@@ -295,6 +309,7 @@ impl Default for Search {
             mutation_probability: 0.1,
             mutation_share: 0.5,
             generations: 500,
+            rounds: 3,
             measure: 8,
             references: vec![8, 4],
             measure_references: 4,

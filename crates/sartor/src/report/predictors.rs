@@ -4,8 +4,15 @@ use super::Facts;
 use super::page::{Row, remark, table};
 use crate::records::{Interval, PredictorMetrics, Quality};
 
-const HEAD: [&str; 6] =
-    ["predictor", "pairs", "pairwise accuracy", "Kendall τ", "Spearman ρ", "mean abs. error (points)"];
+const HEAD: [&str; 7] = [
+    "predictor",
+    "method",
+    "pairs",
+    "pairwise accuracy",
+    "Kendall τ",
+    "Spearman ρ",
+    "mean abs. error (points)",
+];
 
 /// Full precision, transferred, and from scratch.
 pub fn write(facts: &Facts) -> Option<String> {
@@ -31,6 +38,7 @@ pub fn write(facts: &Facts) -> Option<String> {
 fn row(name: &str, metrics: &PredictorMetrics, quality: &Quality) -> Row {
     Row::plain([
         name.to_owned(),
+        metrics.method.clone(),
         metrics.pairs.to_string(),
         interval(quality.pairwise_accuracy, 1.0),
         interval(quality.kendall_tau, 1.0),

@@ -5,7 +5,6 @@ use sartor_predictor::Predictor;
 
 use super::sample::Pairs;
 use super::{Stage, quality};
-use crate::records::PredictorMetrics;
 use crate::run_folder::artefact::Artefact;
 use crate::session::Session;
 use crate::talk;
@@ -55,11 +54,10 @@ pub fn run(session: &Session, pairs: &Pairs) -> Result<FittedPredictor> {
         let pairs = pairs.load(session)?;
         let (space, seed) = (&session.config.space, session.seed(Stage::Fit));
         let quality = quality::judge(&pairs, settings, seed, |known, seed| {
-            Ok(Predictor::fit(space, known, &settings.fit(), seed)?)
+            Ok(Predictor::fit_with(space, known, settings.method(), &settings.fit(), seed)?)
         })?;
-        let (repeats, holdout) = (settings.repeats, settings.holdout);
-        let metrics = PredictorMetrics { pairs: pairs.len(), repeats, holdout, quality, scratch: None };
-        let predictor = Predictor::fit(space, &pairs, &settings.fit(), seed)?;
+        let predictor = Predictor::fit_with(space, &pairs, settings.method(), &settings.fit(), seed)?;
+        let metrics = quality::metrics(&predictor, pairs.len(), settings, quality, None);
         session.folder.write(WEIGHTS, &predictor.to_bytes()?)?;
         session.folder.write_json(METRICS, &metrics)?;
         talk::stage_line(Stage::Fit.title(), &quality::line(&metrics));

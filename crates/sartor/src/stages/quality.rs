@@ -29,6 +29,18 @@ pub fn judge(
     summarise(&reports)
 }
 
+/// What a stage notes down about a predictor.
+pub fn metrics(
+    predictor: &Predictor,
+    pairs: usize,
+    settings: &Settings,
+    quality: Quality,
+    scratch: Option<Quality>,
+) -> PredictorMetrics {
+    let method = predictor.method().name().to_owned();
+    PredictorMetrics { method, pairs, repeats: settings.repeats, holdout: settings.holdout, quality, scratch }
+}
+
 /// One fit on `fitted` pairs, judged on the rest, repeated over seeds.
 ///
 /// # Errors
@@ -74,6 +86,7 @@ pub fn to_json(metrics: &PredictorMetrics) -> Value {
     if let Some(scratch) = &metrics.scratch {
         insert(&mut object, "scratch_", scratch);
     }
+    object.insert("method".to_owned(), json!(metrics.method));
     object.insert("pairs".to_owned(), json!(metrics.pairs));
     object.insert("repeats".to_owned(), json!(metrics.repeats));
     Value::Object(object)
@@ -100,7 +113,13 @@ pub fn line(metrics: &PredictorMetrics) -> String {
         format!("pairwise accuracy {value:.3} [{low:.3}, {high:.3}]")
     };
     let scratch = metrics.scratch.as_ref().map(|scratch| format!("   from scratch: {}", text(scratch)));
-    format!("{} pairs   {}{}", metrics.pairs, text(&metrics.quality), scratch.unwrap_or_default())
+    format!(
+        "{} pairs, {}   {}{}",
+        metrics.pairs,
+        metrics.method,
+        text(&metrics.quality),
+        scratch.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -119,8 +138,14 @@ mod tests {
         let one = Interval { value: 0.8, low: 0.7, high: 0.9 };
         let quality =
             Quality { pairwise_accuracy: one, kendall_tau: one, spearman: one, mean_absolute_error: one };
-        let metrics =
-            PredictorMetrics { pairs: 9, repeats: 3, holdout: 0.2, quality, scratch: Some(quality) };
+        let metrics = PredictorMetrics {
+            method: "both".to_owned(),
+            pairs: 9,
+            repeats: 3,
+            holdout: 0.2,
+            quality,
+            scratch: Some(quality),
+        };
         let value = to_json(&metrics);
         for name in ["pairwise_accuracy", "kendall_tau", "spearman", "mean_absolute_error"] {
             for end in ["", "_low", "_high"] {

@@ -1,15 +1,20 @@
 //! Search: the best mixed-precision candidate under the budget, and the best uniform ones beside it. What the
-//! predictor likes best is measured before anything is chosen.
+//! predictor likes best is measured, the predictor learns from it, and only what was measured can be chosen.
 
 mod hunt;
+mod knowledge;
 mod limits;
 mod remeasure;
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
+use sartor_predictor::Predictor;
 use sartor_space::SearchSpace;
 use serde_json::Value;
 
 pub use hunt::{Found, Kind};
+pub use knowledge::Knowledge;
 
 use super::Stage;
 use super::fit::FittedPredictor;
@@ -22,6 +27,7 @@ use crate::session::Session;
 use crate::talk;
 use crate::warnings::Warning;
 use limits::Limits;
+use remeasure::Round;
 
 const HISTORY: &str = "search/history.csv";
 const FRONT: &str = "search/front.json";
@@ -66,18 +72,21 @@ pub fn check_budget(session: &Session, prices: &Prices) -> Result<()> {
 pub fn run(
     session: &Session,
     supernet: &TrainedSupernet,
-    predictor: &FittedPredictor,
+    knowledge: &Knowledge<'_>,
     prices: &Prices,
 ) -> Result<Choice> {
     let config = &session.config;
     let inputs = session
         .inputs()
         .section("search", &config.search)
-        .section("samples.finetune", &config.samples.finetune);
-    let inputs =
-        inputs.artefacts(supernet.artefacts()).artefacts(predictor.artefacts()).artefacts(prices.artefacts());
+        .section("samples.finetune", &config.samples.finetune)
+        .section("predictor", &config.predictor);
+    let inputs = inputs
+        .artefacts(supernet.artefacts())
+        .artefacts(&knowledge.artefacts())
+        .artefacts(prices.artefacts());
     let artefacts = session.stage(Stage::Search, inputs.build(), |checkpoint| {
-        search(session, supernet, predictor, prices, checkpoint)
+        search(session, supernet, knowledge, prices, checkpoint)
     })?;
     Ok(Choice { artefacts })
 }
@@ -93,36 +102,66 @@ pub fn finished(session: &Session) -> Result<Choice> {
 fn search(
     session: &Session,
     supernet: &TrainedSupernet,
-    predictor: &FittedPredictor,
+    knowledge: &Knowledge<'_>,
     prices: &Prices,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<String>> {
     let limits = Limits::resolve(&session.config.search.budget, &session.config.space, prices)?;
-    let predictor = predictor.load(session)?;
-    let found = hunt::run(session, &limits, prices, &predictor, Kind::Searched)?;
-    talk::stage_line(Stage::Search.title(), &found.describe());
-    let mut wanted = hunt::to_measure(&found, session.config.search.measure);
-    for &bits in &session.config.search.references {
-        wanted.extend(reference(session, &limits, prices, &predictor, bits)?);
-    }
     let weights = supernet.weights(session)?;
-    let front = remeasure::run(session, &weights, &wanted, prices, checkpoint)?;
+    let rounds = session.config.search.rounds;
+    let (mut front, mut last) = (Vec::new(), None);
+    for number in 1..=rounds {
+        let predictor = knowledge.after(session, &front)?;
+        let found = hunt::run(session, &limits, prices, &predictor, Kind::Searched)?;
+        talk::stage_line(Stage::Search.title(), &format!("round {number} of {rounds}: {}", found.describe()));
+        let wanted = wanted(session, &limits, prices, &predictor, &found, &front, number)?;
+        let round = Round { number, wanted: &wanted };
+        front = remeasure::run(session, &weights, &round, front, prices, checkpoint)?;
+        last = Some(found);
+    }
+    let found = last.ok_or_else(|| anyhow::anyhow!("no round was searched"))?;
     write(session, &limits, prices, &found, front)
 }
 
-/// The best candidates of one width, or a warning that there are none under this budget.
+/// What a round measures: the search's own candidates, then the references'.
+fn wanted(
+    session: &Session,
+    limits: &Limits,
+    prices: &Prices,
+    predictor: &Predictor,
+    found: &Found,
+    front: &[Measured],
+    number: usize,
+) -> Result<Vec<hunt::Wanted>> {
+    let settings = &session.config.search;
+    let known: BTreeSet<String> = front.iter().map(|measured| measured.id.clone()).collect();
+    let spread = if number == settings.rounds { settings.measure / 2 } else { 0 };
+    let mut wanted = hunt::to_measure(found, settings.measure, spread, &known);
+    for &bits in &settings.references {
+        let found = reference(session, limits, prices, predictor, bits, number == 1)?;
+        wanted.extend(
+            found.iter().flat_map(|found| hunt::to_measure(found, settings.measure_references, 0, &known)),
+        );
+    }
+    Ok(wanted)
+}
+
+/// The best candidates of one width; none, with a warning in the first round, if nothing meets the budget.
 fn reference(
     session: &Session,
     limits: &Limits,
     prices: &Prices,
-    predictor: &sartor_predictor::Predictor,
+    predictor: &Predictor,
     bits: u8,
-) -> Result<Vec<hunt::Wanted>> {
+    warn: bool,
+) -> Result<Option<Found>> {
     match hunt::run(session, limits, prices, predictor, Kind::Uniform(bits)) {
-        Ok(found) => Ok(hunt::to_measure(&found, session.config.search.measure_references)),
+        Ok(found) => Ok(Some(found)),
         Err(error) if crate::failure::exit_code(&error) == crate::failure::Exit::Infeasible => {
-            session.warn(&[Warning::NoReference { bits, reason: error.to_string() }]);
-            Ok(Vec::new())
+            if warn {
+                session.warn(&[Warning::NoReference { bits, reason: error.to_string() }]);
+            }
+            Ok(None)
         }
         Err(error) => Err(error),
     }

@@ -6,7 +6,7 @@ use sartor_predictor::Predictor;
 use super::fit::FittedPredictor;
 use super::sample::Pairs;
 use super::{Stage, quality};
-use crate::records::PredictorMetrics;
+use crate::records::Quality;
 use crate::session::Session;
 use crate::talk;
 
@@ -25,8 +25,10 @@ pub fn run(session: &Session, full_precision: &FittedPredictor, pairs: &Pairs) -
         let pairs = pairs.load(session)?;
         let base = full_precision.load(session)?;
         let seed = session.seed(Stage::Transfer);
-        let metrics = judge(session, &base, &pairs, seed)?;
-        let predictor = base.fit_from(&pairs, &session.config.predictor.transfer(), seed)?;
+        let settings = &session.config.predictor;
+        let predictor = base.fit_from_with(&pairs, settings.method(), &settings.transfer(), seed)?;
+        let (quality, scratch) = judge(session, &base, &pairs, seed)?;
+        let metrics = quality::metrics(&predictor, pairs.len(), settings, quality, Some(scratch));
         session.folder.write(WEIGHTS, &predictor.to_bytes()?)?;
         session.folder.write_json(METRICS, &metrics)?;
         talk::stage_line(Stage::Transfer.title(), &quality::line(&metrics));
@@ -35,27 +37,21 @@ pub fn run(session: &Session, full_precision: &FittedPredictor, pairs: &Pairs) -
     Ok(FittedPredictor::new(artefacts, WEIGHTS))
 }
 
+/// Transferred, and from scratch on the same pairs.
 fn judge(
     session: &Session,
     base: &Predictor,
     pairs: &sartor_predictor::Pairs,
     seed: u64,
-) -> Result<PredictorMetrics> {
+) -> Result<(Quality, Quality)> {
     let (settings, space) = (&session.config.predictor, &session.config.space);
     let transferred = quality::judge(pairs, settings, seed, |known, seed| {
-        Ok(base.fit_from(known, &settings.transfer(), seed)?)
+        Ok(base.fit_from_with(known, settings.method(), &settings.transfer(), seed)?)
     })?;
     let scratch = quality::judge(pairs, settings, seed, |known, seed| {
-        Ok(Predictor::fit(space, known, &settings.fit(), seed)?)
+        Ok(Predictor::fit_with(space, known, settings.method(), &settings.fit(), seed)?)
     })?;
-    let (repeats, holdout) = (settings.repeats, settings.holdout);
-    Ok(PredictorMetrics {
-        pairs: pairs.len(),
-        repeats,
-        holdout,
-        quality: transferred,
-        scratch: Some(scratch),
-    })
+    Ok((transferred, scratch))
 }
 
 /// The predictor that an earlier process transferred.

@@ -1,6 +1,6 @@
 //! One search with the predictor, and which of what it saw is worth measuring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -138,7 +138,8 @@ pub fn run(
 fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, kind: Kind) -> Result<Found> {
     let settings = &session.config.search;
     let started = Instant::now();
-    let (mut history, mut top) = (Vec::new(), Top::new(settings.measure.max(settings.measure_references)));
+    let keep = settings.rounds * settings.measure.max(settings.measure_references);
+    let (mut history, mut top) = (Vec::new(), Top::new(keep));
     let title = format!("{} {}", Stage::Search.title(), kind.role());
     let mut progress = Progress::new(&title, settings.generations as u64 + 1, 0);
     let observe = |seen: &sartor_search::Progress<'_>| {
@@ -230,13 +231,16 @@ impl Top {
     }
 }
 
-/// `count` candidates: half of them the best by prediction, the others spread over the Pareto front by latency.
-pub fn to_measure(found: &Found, count: usize) -> Vec<Wanted> {
-    let spread = if found.kind == Kind::Searched { count / 2 } else { 0 };
-    let mut chosen: Vec<&Evaluation> = found.top.iter().take(count - spread).collect();
+/// `count` candidates that nobody has measured: the best by prediction, but `spread` of them along the Pareto front
+/// by latency.
+pub fn to_measure(found: &Found, count: usize, spread: usize, known: &BTreeSet<String>) -> Vec<Wanted> {
+    let fresh = |evaluation: &&Evaluation| !known.contains(&evaluation.candidate.id());
+    let mut chosen: Vec<&Evaluation> =
+        found.top.iter().filter(fresh).take(count.saturating_sub(spread)).collect();
     let mut front: Vec<&Evaluation> = found
         .front
         .iter()
+        .filter(fresh)
         .filter(|member| chosen.iter().all(|other| other.candidate != member.candidate))
         .collect();
     front.sort_by(|a, b| a.costs.get(Metric::LatencyMs).total_cmp(&b.costs.get(Metric::LatencyMs)));

@@ -14,32 +14,42 @@ use crate::stages::Stage;
 use crate::stages::profile::Prices;
 use crate::stages::sample::sampler;
 
+/// What one round of searching wants measured.
+pub struct Round<'a> {
+    /// From 1.
+    pub number: usize,
+    /// In this order.
+    pub wanted: &'a [Wanted],
+}
+
 /// Checkpoint of what is measured already.
 const MEASURED: &str = "measured.json";
 /// All candidates are fine-tuned with the same random numbers, so that they differ by what they are alone.
 const STREAM: usize = 0;
 
-/// Measures all of them; those in the checkpoint are kept.
+/// Measures one more round on top of what earlier rounds measured; those in the checkpoint are kept.
 ///
 /// # Errors
 /// Divergence, or an unwritable folder.
 pub fn run(
     session: &Session,
     weights: &Supernet,
-    wanted: &[Wanted],
+    round: &Round<'_>,
+    mut measured: Vec<Measured>,
     prices: &Prices,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<Measured>> {
-    let mut measured = resume(checkpoint)?;
+    let before = measured.len();
+    let kept = resume(checkpoint)?;
+    measured.extend(kept.into_iter().skip(before).take(round.wanted.len()));
     let mut sampler = sampler(session, weights, Stage::Search)?;
-    let mut progress = Progress::new("measure candidates", wanted.len() as u64, measured.len() as u64);
-    for (index, wanted) in wanted.iter().enumerate().skip(measured.len()) {
-        measured.push(measure(session, &mut sampler, wanted, prices, &measured)?);
+    let done = measured.len() - before;
+    let mut progress = Progress::new("measure candidates", round.wanted.len() as u64, done as u64);
+    for (index, wanted) in round.wanted.iter().enumerate().skip(done) {
+        let found = measure(session, &mut sampler, (round.number, wanted), prices, &measured)?;
+        progress.at(index as u64 + 1, &format!("{} {:.2} %", wanted.role, 100.0 * found.measured.value));
+        measured.push(found);
         checkpoint.write(MEASURED, &serde_json::to_vec(&measured)?)?;
-        progress.at(
-            index as u64 + 1,
-            &format!("{} {:.2} %", wanted.role, 100.0 * measured[index].measured.value),
-        );
     }
     Ok(measured)
 }
@@ -53,7 +63,7 @@ fn resume(checkpoint: &Checkpoint) -> Result<Vec<Measured>> {
 fn measure(
     session: &Session,
     sampler: &mut Sampler<'_>,
-    wanted: &Wanted,
+    (round, wanted): (usize, &Wanted),
     prices: &Prices,
     before: &[Measured],
 ) -> Result<Measured> {
@@ -67,6 +77,7 @@ fn measure(
     Ok(Measured {
         id,
         role: wanted.role.clone(),
+        round,
         candidate: serde_json::from_str(&candidate.to_json(&session.config.space))?,
         predicted: wanted.predicted,
         measured,
