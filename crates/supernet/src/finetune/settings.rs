@@ -56,7 +56,7 @@ impl Default for FinetuneSettings {
             epochs: 10,
             steps: None,
             batch: 64,
-            learning_rate: 1e-2,
+            learning_rate: 3e-2,
             momentum: 0.9,
             weight_decay: 3e-5,
             label_smoothing: 0.1,
@@ -67,7 +67,7 @@ impl Default for FinetuneSettings {
             recalibration_images: 2000,
             per_channel: true,
             weight_threshold: "kl".into(),
-            activation_range: "min-max".into(),
+            activation_range: "mse".into(),
         }
     }
 }
