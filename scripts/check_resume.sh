@@ -15,7 +15,7 @@ digest() {
 }
 
 run undisturbed
-for delay in ${DELAYS:-4 9 15}; do
+for delay in ${DELAYS:-5 10 16 24}; do
   "$sartor" run configs/tiny.toml --set "run.folder='$work/killed'" --threads 2 & pid=$!
   sleep "$delay"
   kill -9 "$pid" 2>/dev/null || true
