@@ -97,6 +97,22 @@ impl RankingReport {
         })
     }
 
+    /// The metrics alone, intervals of no width: for runs that are repeated, see [`over_seeds`](Self::over_seeds).
+    pub fn point(predicted: &[f64], truth: &[f64]) -> Option<Self> {
+        pairwise_accuracy(predicted, truth)?;
+        let point = |metric: fn(&[f64], &[f64]) -> Option<f64>| {
+            let value = metric(predicted, truth).unwrap_or(0.0);
+            Interval { value, low: value, high: value }
+        };
+        Some(Self {
+            pairs: truth.len(),
+            pairwise_accuracy: point(pairwise_accuracy),
+            kendall_tau: point(kendall_tau),
+            spearman: point(spearman),
+            mean_absolute_error: point(mean_absolute_error),
+        })
+    }
+
     /// The mean over repeated runs (seeds) with Student's 95 % interval over them; `None` for no runs.
     pub fn over_seeds(runs: &[RankingReport]) -> Option<Self> {
         let interval = |field: fn(&RankingReport) -> Interval| {

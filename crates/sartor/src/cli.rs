@@ -4,6 +4,7 @@ mod cost;
 mod profile;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -72,9 +73,33 @@ pub struct PairsArguments {
     /// Search space of the pairs: a preset or a TOML file.
     #[arg(long, value_name = "SPACE", requires = "pairs")]
     pub space: Option<String>,
-    /// Pairs to fit on; the rest is held out.
+    /// Pairs to fit on (default: four fifths of them).
     #[arg(long, value_name = "N", requires = "pairs")]
     pub samples: Option<usize>,
+    /// Pairs to judge on: `rest`, or a share of the file (default: rest).
+    #[arg(long, value_name = "rest|SHARE", requires = "pairs")]
+    pub holdout: Option<Holdout>,
+}
+
+/// Which pairs judge a predictor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Holdout {
+    /// All that it was not fitted on.
+    Rest,
+    /// A share of all pairs, above 0 and below 1.
+    Share(f64),
+}
+
+impl FromStr for Holdout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Share(share)),
+            _ if text == "rest" => Ok(Self::Rest),
+            _ => Err("expected `rest` or a share between 0 and 1".to_owned()),
+        }
+    }
 }
 
 /// The commands; the stages stand in the order in which `run` goes through them.

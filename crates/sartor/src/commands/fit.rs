@@ -15,7 +15,7 @@ use crate::warnings::Warning;
 /// Whatever the stage fails with, or when there are no pairs.
 pub fn run(arguments: &PairsArguments, global: &Global) -> Result<()> {
     if let (Some(pairs), Some(space)) = (&arguments.pairs, &arguments.space) {
-        return pairs_file::fit(pairs, space, arguments.samples, global);
+        return pairs_file::fit(pairs, space, arguments, global);
     }
     let session =
         Session::open(&Target { config: arguments.config.clone(), run: arguments.run.clone() }, global)?;

@@ -53,11 +53,11 @@ pub fn run(session: &Session, pairs: &Pairs) -> Result<FittedPredictor> {
     let artefacts = session.stage(Stage::Fit, inputs, |_| {
         let pairs = pairs.load(session)?;
         let (space, seed) = (&session.config.space, session.seed(Stage::Fit));
-        let quality = quality::judge(&pairs, settings, seed, |known, seed| {
+        let judged = quality::judge(&pairs, settings, seed, |known, seed| {
             Ok(Predictor::fit_with(space, known, settings.method(), &settings.fit(), seed)?)
         })?;
         let predictor = Predictor::fit_with(space, &pairs, settings.method(), &settings.fit(), seed)?;
-        let metrics = quality::metrics(&predictor, pairs.len(), settings, quality, None);
+        let metrics = quality::metrics(predictor.method(), pairs.len(), settings, judged);
         session.folder.write(WEIGHTS, &predictor.to_bytes()?)?;
         session.folder.write_json(METRICS, &metrics)?;
         talk::stage_line(Stage::Fit.title(), &quality::line(&metrics));

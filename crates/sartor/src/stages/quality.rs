@@ -1,12 +1,21 @@
 //! How good a predictor is on pairs it has not seen: repeated random splits, mean and 95 % interval over them.
 
 use anyhow::Result;
-use sartor_predictor::{Interval as LibraryInterval, Pairs, Predictor, RankingReport};
+use sartor_predictor::{Interval as LibraryInterval, Method, Pairs, Predictor, RankingReport};
 use serde_json::{Map, Value, json};
 
 use crate::config::sections::Predictor as Settings;
 use crate::failure::Failure;
 use crate::records::{Interval, PredictorMetrics, Quality};
+
+/// What repeated splits say.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged {
+    /// Metrics with intervals.
+    pub quality: Quality,
+    /// How the predictor of the first split predicted.
+    pub method: Method,
+}
 
 /// Fits on a part of the pairs and judges on the rest, `repeats` times.
 ///
@@ -17,28 +26,34 @@ pub fn judge(
     settings: &Settings,
     seed: u64,
     mut fit: impl FnMut(&Pairs, u64) -> Result<Predictor>,
-) -> Result<Quality> {
+) -> Result<Judged> {
     let fitted = pairs.len() - held_out(pairs.len(), settings.holdout);
-    let mut reports = Vec::new();
+    let (mut reports, mut method) = (Vec::new(), Method::Networks);
     for repeat in 0..settings.repeats as u64 {
         let seed = seed.wrapping_add(repeat);
         let (known, held_out) = pairs.split(fitted, seed);
-        let report = fit(&known, seed)?.evaluate(&held_out, seed)?;
+        let predictor = fit(&known, seed)?;
+        let predicted = predictor.score(&held_out.candidates)?;
+        let report = match settings.repeats {
+            1 => RankingReport::of(&predicted, &held_out.accuracies, seed),
+            _ => RankingReport::point(&predicted, &held_out.accuracies),
+        };
         reports.push(report.ok_or_else(|| cannot_rank(held_out.len()))?);
+        method = if repeat == 0 { predictor.method() } else { method };
     }
-    summarise(&reports)
+    Ok(Judged { quality: summarise(&reports)?, method })
 }
 
 /// What a stage notes down about a predictor.
-pub fn metrics(
-    predictor: &Predictor,
-    pairs: usize,
-    settings: &Settings,
-    quality: Quality,
-    scratch: Option<Quality>,
-) -> PredictorMetrics {
-    let method = predictor.method().name().to_owned();
-    PredictorMetrics { method, pairs, repeats: settings.repeats, holdout: settings.holdout, quality, scratch }
+pub fn metrics(method: Method, pairs: usize, settings: &Settings, judged: Judged) -> PredictorMetrics {
+    PredictorMetrics {
+        method: method.name().to_owned(),
+        pairs,
+        repeats: settings.repeats,
+        holdout: settings.holdout,
+        quality: judged.quality,
+        scratch: None,
+    }
 }
 
 /// One fit on `fitted` pairs, judged on the rest, repeated over seeds.

@@ -4,9 +4,10 @@ use anyhow::Result;
 use sartor_predictor::Predictor;
 
 use super::fit::FittedPredictor;
+use super::quality::Judged;
 use super::sample::Pairs;
 use super::{Stage, quality};
-use crate::records::Quality;
+use crate::records::PredictorMetrics;
 use crate::session::Session;
 use crate::talk;
 
@@ -27,8 +28,11 @@ pub fn run(session: &Session, full_precision: &FittedPredictor, pairs: &Pairs) -
         let seed = session.seed(Stage::Transfer);
         let settings = &session.config.predictor;
         let predictor = base.fit_from_with(&pairs, settings.method(), &settings.transfer(), seed)?;
-        let (quality, scratch) = judge(session, &base, &pairs, seed)?;
-        let metrics = quality::metrics(&predictor, pairs.len(), settings, quality, Some(scratch));
+        let (transferred, scratch) = judge(session, &base, &pairs, seed)?;
+        let metrics = PredictorMetrics {
+            scratch: Some(scratch.quality),
+            ..quality::metrics(predictor.method(), pairs.len(), settings, transferred)
+        };
         session.folder.write(WEIGHTS, &predictor.to_bytes()?)?;
         session.folder.write_json(METRICS, &metrics)?;
         talk::stage_line(Stage::Transfer.title(), &quality::line(&metrics));
@@ -43,7 +47,7 @@ fn judge(
     base: &Predictor,
     pairs: &sartor_predictor::Pairs,
     seed: u64,
-) -> Result<(Quality, Quality)> {
+) -> Result<(Judged, Judged)> {
     let (settings, space) = (&session.config.predictor, &session.config.space);
     let transferred = quality::judge(pairs, settings, seed, |known, seed| {
         Ok(base.fit_from_with(known, settings.method(), &settings.transfer(), seed)?)
