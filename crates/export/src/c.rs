@@ -6,7 +6,7 @@
 //! - Weights lie packed at their true bits, output channel by output channel, and are unpacked one channel at a time.
 //! - Activations share one static arena: tensors that are never alive together overlap. Nothing is allocated, nothing
 //!   recurses.
-//! - Arithmetic is [`Style::FixedPoint`](crate::Style): int32 sums, 31-bit factors, no floats. The class is taken
+//! - Arithmetic is [`Style::FixedOnce`](crate::Style): int32 sums, 31-bit factors, no floats. The class is taken
 //!   from the int32 sums, the int8 logits are for whoever wants them.
 //!
 //! The kernels are the fixed text of `kernels.c`; only numbers are generated, so what is compiled can be read.

@@ -13,6 +13,8 @@ use crate::tflite;
 pub enum Format {
     /// ONNX, every width in 8-bit containers, integer kernels in ONNX Runtime.
     Onnx,
+    /// ONNX, narrow weights in narrow types; computed in float.
+    OnnxCompact,
     /// TFLite, every width in int8 containers.
     Tflite,
     /// C99 sources with weights at their true bits.
@@ -39,12 +41,13 @@ pub struct File {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Onnx, Self::Tflite, Self::C];
+    pub const ALL: [Self; 4] = [Self::Onnx, Self::OnnxCompact, Self::Tflite, Self::C];
 
     /// Name on the command line and in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Onnx => "onnx",
+            Self::OnnxCompact => "onnx-compact",
             Self::Tflite => "tflite",
             Self::C => "c",
         }
@@ -59,6 +62,7 @@ impl Format {
     pub fn place(self) -> &'static str {
         match self {
             Self::Onnx => "model.onnx",
+            Self::OnnxCompact => "model-compact.onnx",
             Self::Tflite => "model.tflite",
             Self::C => "c",
         }
@@ -70,6 +74,10 @@ impl Format {
         match self {
             Self::Onnx => {
                 let bytes = onnx::to_bytes(network, onnx::Batch::Symbolic, settings.metadata);
+                file(self.place().to_string(), bytes)
+            }
+            Self::OnnxCompact => {
+                let bytes = onnx::to_compact_bytes(network, onnx::Batch::Symbolic, settings.metadata);
                 file(self.place().to_string(), bytes)
             }
             Self::Tflite => {

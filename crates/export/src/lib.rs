@@ -10,6 +10,7 @@
 //! Never trains, prints or reads the clock; where time is measured, the clock is an argument.
 #![deny(missing_docs)]
 
+mod background;
 pub mod c;
 pub mod card;
 mod error;

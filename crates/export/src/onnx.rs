@@ -1,6 +1,6 @@
-//! # ONNX writer, *fast* profile
+//! # ONNX writer
 //!
-//! Every width in an 8-bit container, as quantize–dequantize (QDQ) pairs that ONNX Runtime fuses into integer kernels.
+//! *Fast* ([`to_bytes`]): every width in an 8-bit container, as quantize–dequantize (QDQ) pairs that ONNX Runtime fuses into integer kernels.
 //! A tensor narrower than its container is `QuantizeLinear` → integer `Clip` → `DequantizeLinear`: the clip stays an
 //! integer node and is exact, where a float clip in front would break the fusion. It is also what keeps the runtime
 //! from merging the two quantizers of a signed stream into one.
@@ -14,6 +14,11 @@
 //! - Weights narrower than a byte are stored shifted left by `8 - bits`, so that the int32 bias, whose step is tied to
 //!   theirs, is fine enough ([`Weights::bias_shift`]); they still have `2^bits - 1` levels.
 //! - Opset 13, IR 8: per-channel scales and integer `Clip`, nothing newer, so old runtimes load it.
+//!
+//! *Compact* ([`to_compact_bytes`]): the same graph, but weights of up to 4 bits in ONNX's own int4 (opset 21, IR 10)
+//! and of 2 bits in int2 (opset 25, IR 13), so that the file is as small as the policy says. ONNX Runtime has no
+//! integer kernels for such weights: those convolutions run in float, and near a tie a value may fall to the other
+//! side. Weights of 5 to 7 bits have no ONNX type of their own and stay in bytes.
 
 use prost::Message;
 
@@ -27,10 +32,12 @@ pub mod message;
 use graph::{GraphBuilder, fixed, integer, integers, value};
 use message::{DataType, Entry, Extent, Model, OperatorSet};
 
-/// Version of the operator set.
-const OPSET: i64 = 13;
-/// Version of the file format.
-const IR_VERSION: i64 = 8;
+/// Operator set and file format that per-channel scales and an integer `Clip` need.
+const BYTES: (i64, i64) = (13, 8);
+/// … that int4 needs.
+const NIBBLES: (i64, i64) = (21, 10);
+/// … that int2 needs.
+const PAIRS: (i64, i64) = (25, 13);
 /// What stands for 0 in the container of a signed tensor.
 pub(crate) const SIGNED_OFFSET: i32 = 128;
 /// Name of the input.
@@ -48,13 +55,41 @@ pub enum Batch {
     Fixed(usize),
 }
 
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Fast,
+    Compact,
+}
+
 /// The bytes of a `.onnx` file; `metadata` is stored as key–value pairs. Equal networks give equal bytes.
 pub fn to_bytes(network: &QuantizedNetwork, batch: Batch, metadata: &[(&str, &str)]) -> Vec<u8> {
-    let mut writer = Writer { network, builder: GraphBuilder::default() };
+    write(network, Profile::Fast, batch, metadata)
+}
+
+/// As [`to_bytes`], with narrow weights in ONNX's own narrow types.
+pub fn to_compact_bytes(network: &QuantizedNetwork, batch: Batch, metadata: &[(&str, &str)]) -> Vec<u8> {
+    write(network, Profile::Compact, batch, metadata)
+}
+
+fn write(network: &QuantizedNetwork, profile: Profile, batch: Batch, metadata: &[(&str, &str)]) -> Vec<u8> {
+    let mut writer = Writer { network, profile, builder: GraphBuilder::default() };
     writer.values(batch);
     network.operations.iter().for_each(|operation| writer.operation(operation));
     writer.classifier(&network.classifier);
-    model(writer.builder, metadata).encode_to_vec()
+    let versions = versions(network, profile);
+    model(writer.builder, versions, metadata).encode_to_vec()
+}
+
+/// Operator set and file format: the oldest that have what is used.
+fn versions(network: &QuantizedNetwork, profile: Profile) -> (i64, i64) {
+    let layers = network.convolutions().map(|layer| layer.weights.bits);
+    let narrowest = layers.chain([network.classifier.weights.bits]).min();
+    match (profile, narrowest) {
+        (Profile::Compact, Some(2)) => PAIRS,
+        (Profile::Compact, Some(3 | 4)) => NIBBLES,
+        _ => BYTES,
+    }
 }
 
 /// Reads the messages of a `.onnx` file; anything malformed is an error.
@@ -65,22 +100,23 @@ pub fn parse(path: &std::path::Path) -> Result<Model> {
         .map_err(|error| ExportError::NotOnnx { path: path.to_path_buf(), reason: error.to_string() })
 }
 
-fn model(builder: GraphBuilder, metadata: &[(&str, &str)]) -> Model {
+fn model(builder: GraphBuilder, (opset, format): (i64, i64), metadata: &[(&str, &str)]) -> Model {
     let entry =
         |(key, value): &(&str, &str)| Entry { key: Some(key.to_string()), value: Some(value.to_string()) };
     Model {
-        ir_version: Some(IR_VERSION),
+        ir_version: Some(format),
         producer_name: Some("sartor".into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
         doc_string: None,
         graph: Some(builder.graph),
-        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
+        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(opset) }],
         metadata: metadata.iter().map(entry).collect(),
     }
 }
 
 struct Writer<'a> {
     network: &'a QuantizedNetwork,
+    profile: Profile,
     builder: GraphBuilder,
 }
 
@@ -115,7 +151,7 @@ impl Writer<'_> {
         let name = &layer.name;
         let input = self.load(&format!("{name}/input"), layer.input);
         let (dims, weights) = convolution_weights(layer);
-        let weight = self.weight(name, &layer.weights, &dims, weights, 0);
+        let weight = self.weight(name, &layer.weights, &dims, &weights, 0);
         let bias = self.bias(name, &layer.weights, layer.input);
         let group = if layer.kind == LayerKind::Depthwise { layer.weights.scales.len() } else { 1 };
         let attributes = vec![
@@ -149,8 +185,8 @@ impl Writer<'_> {
         let features = self.network.tensors[layer.input].channels;
         let input =
             self.dequantize(&format!("{name}/input"), &flat, &self.network.tensors[layer.input].quantizer);
-        let values = layer.weights.values.iter().map(|&value| shifted(&layer.weights, value)).collect();
-        let weight = self.weight(name, &layer.weights, &[features, self.network.classes()], values, 1);
+        let dims = [features, self.network.classes()];
+        let weight = self.weight(name, &layer.weights, &dims, &layer.weights.values, 1);
         let bias = self.bias(name, &layer.weights, layer.input);
         self.builder.node(OUTPUT, "Gemm", &[&input, &weight, &bias], vec![]);
         if let Some(node) = self.builder.graph.node.last_mut() {
@@ -159,19 +195,30 @@ impl Writer<'_> {
     }
 
     /// Float weights out of integers, a scale per index of `axis`.
-    fn weight(&mut self, name: &str, weights: &Weights, dims: &[usize], raw: Vec<u8>, axis: i64) -> String {
+    fn weight(&mut self, name: &str, weights: &Weights, dims: &[usize], values: &[i8], axis: i64) -> String {
+        let (element, raw, zeros, scales) = self.container(weights, values);
         let channels = [weights.scales.len()];
-        let integers = self.builder.constant(format!("{name}/weight"), DataType::Int8, dims, raw);
-        let scale = self.builder.floats(format!("{name}/weight/scale"), &channels, &weights.sum_scales());
-        let zeros = vec![0; channels[0]];
-        let zero = self.builder.constant(format!("{name}/weight/zero"), DataType::Int8, &channels, zeros);
+        let integers = self.builder.constant(format!("{name}/weight"), element, dims, raw);
+        let scale = self.builder.floats(format!("{name}/weight/scale"), &channels, &scales);
+        let zero = self.builder.constant(format!("{name}/weight/zero"), element, &channels, zeros);
         let inputs = [&integers[..], &scale, &zero];
-        self.builder.node(
-            &format!("{name}/weight/real"),
-            "DequantizeLinear",
-            &inputs,
-            vec![integer("axis", axis)],
-        )
+        let axis = vec![integer("axis", axis)];
+        self.builder.node(&format!("{name}/weight/real"), "DequantizeLinear", &inputs, axis)
+    }
+
+    /// Element type, stored weights, stored zero points and scales.
+    fn container(&self, weights: &Weights, values: &[i8]) -> (DataType, Vec<u8>, Vec<u8>, Vec<f32>) {
+        let zeros = vec![0; weights.scales.len()];
+        let packed =
+            |element, width| (element, pack(values, width), pack(&zeros, width), weights.scales.clone());
+        match (self.profile, weights.bits) {
+            (Profile::Compact, 2) => packed(DataType::Int2, 2),
+            (Profile::Compact, 3 | 4) => packed(DataType::Int4, 4),
+            _ => {
+                let bytes = values.iter().map(|value| (value << weights.bias_shift) as u8).collect();
+                (DataType::Int8, bytes, vec![0; zeros.len()], weights.sum_scales())
+            }
+        }
     }
 
     /// Float bias out of int32, in steps of input scale × weight scale.
@@ -236,18 +283,21 @@ fn stored_byte(quantizer: &Quantizer, integer: i32) -> u8 {
     (integer + offset) as u8
 }
 
-/// A weight as its byte holds it.
-fn shifted(weights: &Weights, value: i8) -> u8 {
-    (value << weights.bias_shift) as u8
+/// Two's complement of `width` bits, several in a byte, lowest bits first.
+fn pack(values: &[i8], width: usize) -> Vec<u8> {
+    let mask = (1u8 << width) - 1;
+    let byte = |group: &[i8]| {
+        let places = group.iter().enumerate();
+        places.fold(0, |byte, (place, &value)| byte | (value as u8 & mask) << (place * width))
+    };
+    values.chunks(8 / width).map(byte).collect()
 }
 
 /// `[out, in, k, k]` of `[k·k·in, out]`; depthwise `[channels, 1, k, k]` of `[k·k, channels]`.
-fn convolution_weights(layer: &Convolution) -> ([usize; 4], Vec<u8>) {
+fn convolution_weights(layer: &Convolution) -> ([usize; 4], Vec<i8>) {
     let (taps, out) = (layer.kernel * layer.kernel, layer.weights.scales.len());
     let inputs = layer.weights.values.len() / (taps * out);
-    let at = |o: usize, i: usize, tap: usize| {
-        shifted(&layer.weights, layer.weights.values[(tap * inputs + i) * out + o])
-    };
+    let at = |o: usize, i: usize, tap: usize| layer.weights.values[(tap * inputs + i) * out + o];
     let row = |o: usize| (0..inputs).flat_map(move |i| (0..taps).map(move |tap| (o, i, tap)));
     let values = (0..out).flat_map(row).map(|(o, i, tap)| at(o, i, tap)).collect();
     ([out, inputs, layer.kernel, layer.kernel], values)
@@ -269,7 +319,33 @@ mod tests {
         let (dims, values) = convolution_weights(&layer);
         assert_eq!(dims, [8, 3, 3, 3]);
         let (o, i, tap) = (5, 2, 7);
-        assert_eq!(values[(o * 3 + i) * 9 + tap] as i8, layer.weights.values[(tap * 3 + i) * 8 + o]);
+        assert_eq!(values[(o * 3 + i) * 9 + tap], layer.weights.values[(tap * 3 + i) * 8 + o]);
+    }
+
+    #[test]
+    fn narrow_weights_share_bytes_lowest_first() {
+        assert_eq!(pack(&[1, -2, 7], 4), [0xe1, 0x07]);
+        assert_eq!(pack(&[1, -1, 0, 1, -1], 2), [0b01_00_11_01, 0b11]);
+    }
+
+    #[test]
+    fn compact_files_are_as_new_and_as_large_as_their_widths() {
+        let of = |bits| {
+            let workload = samples::uniform_workload(bits);
+            let network = QuantizedNetwork::build(&samples::model(&workload, 3), &workload).unwrap();
+            let bytes = to_compact_bytes(&network, Batch::Symbolic, &[]);
+            let model = Model::decode(&bytes[..]).unwrap();
+            let of_weights = |data: &&message::TensorData| data.name.as_ref().unwrap().ends_with("/weight");
+            let weights = model.graph.as_ref().unwrap().initializer.iter().filter(of_weights);
+            let stored: usize = weights.map(|data| data.raw_data.as_ref().unwrap().len()).sum();
+            (model.opset_import[0].version, model.ir_version, stored)
+        };
+        let sizes = [(8, 13, 8), (6, 13, 8), (4, 21, 10), (2, 25, 13)].map(|(bits, opset, format)| {
+            let (got_opset, got_format, stored) = of(bits);
+            assert_eq!((got_opset, got_format), (Some(opset), Some(format)), "{bits} bits");
+            stored
+        });
+        assert!(sizes[0] == sizes[1] && sizes[2] < sizes[1] * 7 / 10 && sizes[3] < sizes[2]);
     }
 
     #[test]

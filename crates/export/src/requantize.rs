@@ -1,6 +1,6 @@
 //! # Requantization: from int32 sums to the next tensor's integers
 //!
-//! Two published styles; both end in the tensor's own clamp.
+//! Two published styles and a finer one; all end in the tensor's own clamp.
 //!
 //! - [`Style::FloatTiesToEven`]: `round_ties_even(float32(sum) × float32 factor)`, as ONNX Runtime's CPU kernels
 //!   (and XNNPACK) do. Loads of a signed stream divide by the new scale, as `QuantizeLinear` does. Additions follow
@@ -8,14 +8,19 @@
 //!   contribute; its kernels for other CPUs round some exact ties differently.
 //! - [`Style::FixedPoint`]: integers only. gemmlowp's doubling high multiply by a 31-bit factor, rounded, then a
 //!   rounding right shift (Jacob et al., "Quantization and training of neural networks for efficient
-//!   integer-arithmetic-only inference", CVPR 2018, section 2.2); this is what microcontrollers and the TFLite
-//!   reference kernels compute. Additions bring both operands to a common scale with 20 bits of headroom first.
+//!   integer-arithmetic-only inference", CVPR 2018, section 2.2); this is what the TFLite reference kernels compute.
+//!   Additions bring both operands to a common scale with 20 bits of headroom first; means and the stream between
+//!   blocks are multiplied by 64 first, or the first rounding would move a 4-bit value in one case out of ten.
+//! - [`Style::FixedOnce`]: integers only, the same factors, rounded once (a tie goes away from zero). Nearly what the
+//!   float style computes; the C package does this.
 //!
-//! The styles differ by at most one step.
+//! For one sum the styles differ by at most one step.
 
 use crate::graph::Quantizer;
 use crate::onnx::SIGNED_OFFSET;
 
+/// What means and streams are multiplied by before they are rounded twice: a weight that fits a byte.
+pub(crate) const GAIN: u8 = 64;
 /// Headroom of a fixed-point addition.
 const ADD_SHIFT: u32 = 20;
 
@@ -26,8 +31,10 @@ pub enum Style {
     /// Float factor, ties to even: ONNX Runtime.
     #[default]
     FloatTiesToEven,
-    /// 31-bit integer factor, rounded twice: gemmlowp, TFLite reference, microcontrollers.
+    /// 31-bit integer factor, rounded twice: gemmlowp, TFLite reference.
     FixedPoint,
+    /// 31-bit integer factor, rounded once: the C package.
+    FixedOnce,
 }
 
 /// A positive real factor as an integer factor and a shift: `factor = multiplier × 2^(shift − 31)`.
@@ -58,9 +65,14 @@ impl FixedFactor {
         Self::new(f64::from(input) * f64::from(weight) / f64::from(output))
     }
 
-    /// For a sum over `pixels` values of one tensor: products with a weight of one step of `1 / pixels`.
+    /// For a sum over `pixels` values of one tensor.
     pub fn of_mean(input: f32, pixels: usize, output: f32) -> Self {
         Self::of_sum(input, 1.0 / pixels as f32, output)
+    }
+
+    /// For a sum over `pixels` values of one tensor, each multiplied by [`GAIN`].
+    fn of_gained_mean(input: f32, pixels: usize, output: f32) -> Self {
+        Self::of_sum(input, gained_weight(pixels), output)
     }
 
     /// From one quantizer to another.
@@ -75,6 +87,20 @@ impl FixedFactor {
         let shifted = wide.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
         rounding_shift_right(doubling_high_multiply(shifted, self.multiplier), right)
     }
+
+    /// `value × factor`, rounded once; a tie goes away from zero.
+    pub fn apply_once(&self, value: i32) -> i32 {
+        let product = i64::from(value) * i64::from(self.multiplier);
+        let drop = 31 - self.shift;
+        let size = (product.unsigned_abs() + (1 << (drop - 1))) >> drop;
+        let size = size.min(i32::MAX as u64) as i32;
+        if product < 0 { -size } else { size }
+    }
+}
+
+/// Step of the weights that take a mean of `pixels` values, when each of them is [`GAIN`] steps.
+pub(crate) fn gained_weight(pixels: usize) -> f32 {
+    1.0 / (usize::from(GAIN) * pixels) as f32
 }
 
 /// High half of `2·a·b`, rounded to nearest (a tie goes up), saturated.
@@ -102,6 +128,10 @@ pub enum Rescale {
     Float(f32),
     /// [`Style::FixedPoint`].
     Fixed(FixedFactor),
+    /// [`Style::FixedPoint`] with [`GAIN`].
+    Gained(FixedFactor),
+    /// [`Style::FixedOnce`].
+    Once(FixedFactor),
 }
 
 impl Rescale {
@@ -110,6 +140,7 @@ impl Rescale {
         match style {
             Style::FloatTiesToEven => Self::Float(input * weight / output),
             Style::FixedPoint => Self::Fixed(FixedFactor::of_sum(input, weight, output)),
+            Style::FixedOnce => Self::Once(FixedFactor::of_sum(input, weight, output)),
         }
     }
 
@@ -117,7 +148,8 @@ impl Rescale {
     pub fn mean(style: Style, input: f32, pixels: usize, output: f32) -> Self {
         match style {
             Style::FloatTiesToEven => Self::Float(input / (output * pixels as f32)),
-            Style::FixedPoint => Self::Fixed(FixedFactor::of_mean(input, pixels, output)),
+            Style::FixedPoint => Self::Gained(FixedFactor::of_gained_mean(input, pixels, output)),
+            Style::FixedOnce => Self::Once(FixedFactor::of_mean(input, pixels, output)),
         }
     }
 
@@ -129,6 +161,8 @@ impl Rescale {
                 (sum as f32 * factor).clamp(low as f32, high as f32).round_ties_even() as i32
             }
             Self::Fixed(factor) => factor.apply(sum).clamp(low, high),
+            Self::Gained(factor) => factor.apply(sum * i32::from(GAIN)).clamp(low, high),
+            Self::Once(factor) => factor.apply_once(sum).clamp(low, high),
         }
     }
 }
@@ -137,7 +171,10 @@ impl Rescale {
 pub fn requantize(style: Style, value: i32, from: &Quantizer, to: &Quantizer) -> i32 {
     let moved = match style {
         Style::FloatTiesToEven => (value as f32 * from.scale / to.scale).round_ties_even() as i32,
-        Style::FixedPoint => FixedFactor::between(from, to).apply(value),
+        Style::FixedPoint => {
+            FixedFactor::of_gained_mean(from.scale, 1, to.scale).apply(value * i32::from(GAIN))
+        }
+        Style::FixedOnce => FixedFactor::between(from, to).apply_once(value),
     };
     moved.clamp(to.low, to.high)
 }
@@ -148,7 +185,14 @@ pub fn add(style: Style, left: (i32, &Quantizer), right: (i32, &Quantizer), to: 
         Style::FloatTiesToEven => {
             add_float((left.0, left.1.scale / to.scale), (right.0, right.1.scale / to.scale))
         }
-        Style::FixedPoint => Addition::new(left.1.scale, right.1.scale, to.scale).apply(left.0, right.0),
+        Style::FixedPoint => {
+            Addition::new(left.1.scale, right.1.scale, to.scale).apply(left.0, right.0, FixedFactor::apply)
+        }
+        Style::FixedOnce => Addition::new(left.1.scale, right.1.scale, to.scale).apply(
+            left.0,
+            right.0,
+            FixedFactor::apply_once,
+        ),
     };
     sum.clamp(to.low, to.high)
 }
@@ -181,10 +225,11 @@ impl Addition {
         Self { left: part(left), right: part(right), back }
     }
 
-    /// The sum of two integers, not yet clamped.
-    pub fn apply(&self, left: i32, right: i32) -> i32 {
-        let (left, right) = (self.left.apply(left << ADD_SHIFT), self.right.apply(right << ADD_SHIFT));
-        self.back.apply(left.saturating_add(right))
+    /// The sum of two integers, not yet clamped; `multiply` rounds once or twice.
+    fn apply(&self, left: i32, right: i32, multiply: fn(&FixedFactor, i32) -> i32) -> i32 {
+        let (left, right) =
+            (multiply(&self.left, left << ADD_SHIFT), multiply(&self.right, right << ADD_SHIFT));
+        multiply(&self.back, left.saturating_add(right))
     }
 }
 
@@ -231,6 +276,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_rounding_is_nearest_with_ties_away_from_zero() {
+        for (value, factor, expected) in
+            [(5, 0.5, 3), (-5, 0.5, -3), (149, 0.01, 1), (151, 0.01, 2), (3, 1e9, i32::MAX), (9, 0.0, 0)]
+        {
+            assert_eq!(FixedFactor::new(factor).apply_once(value), expected, "{value} × {factor}");
+        }
+    }
+
     proptest! {
         #[test]
         fn fixed_factors_are_within_their_rounding(value in -(1i32 << 24)..1 << 24, exponent in -20f64..0.0) {
@@ -241,9 +295,11 @@ mod tests {
 
         #[test]
         fn the_styles_differ_by_at_most_one_step(sum in -(1i32 << 22)..1 << 22, exponent in -16f32..-4.0) {
-            let (float, fixed) = (Style::FloatTiesToEven, Style::FixedPoint);
             let of = |style| Rescale::new(style, exponent.exp2(), 1.0, 1.0).apply(sum, -127, 127);
-            prop_assert!((of(float) - of(fixed)).abs() <= 1);
+            let float = of(Style::FloatTiesToEven);
+            for fixed in [Style::FixedPoint, Style::FixedOnce] {
+                prop_assert!((float - of(fixed)).abs() <= 1);
+            }
         }
 
         #[test]
@@ -254,7 +310,7 @@ mod tests {
             let [left, right, to] = [ranges.0, ranges.1, ranges.2].map(|range| Quantizer::signed(8, range));
             let real = f64::from(a) * f64::from(left.scale) + f64::from(b) * f64::from(right.scale);
             let exact = (real / f64::from(to.scale)).clamp(-127.0, 127.0);
-            for style in [Style::FloatTiesToEven, Style::FixedPoint] {
+            for style in [Style::FloatTiesToEven, Style::FixedPoint, Style::FixedOnce] {
                 let got = add(style, (a, &left), (b, &right), &to);
                 prop_assert!((-127..=127).contains(&got));
                 prop_assert!((f64::from(got) - exact).abs() <= 0.51 + 1e-3 * exact.abs(), "{style:?} {got} {exact}");

@@ -112,10 +112,18 @@ pub(crate) struct Model {
 
 impl Model {
     /// Loads the library and a model; the graph as the runtime optimised it is written to `optimized`.
-    pub(crate) fn load(library: &Library, path: &Path, threads: usize, optimized: &Path) -> Result<Self> {
+    ///
+    /// `plain` leaves quantized operators as they stand: the runtime cannot fuse 2-bit weights and fails if it tries.
+    pub(crate) fn load(
+        library: &Library,
+        path: &Path,
+        threads: usize,
+        plain: bool,
+        optimized: &Path,
+    ) -> Result<Self> {
         let name = library.path.display().to_string();
         let environment = environment(library)?;
-        let session = session(&environment, path, threads, optimized)
+        let session = session(&environment, path, threads, plain, optimized)
             .map_err(|error| failure(&name, "load the model", error))?;
         Ok(Self { session, library: name })
     }
@@ -151,13 +159,20 @@ fn environment(library: &Library) -> Result<Environment> {
 }
 
 /// All optimisations; products of unsigned and signed bytes must not saturate where the CPU has no dot product.
-fn session(environment: &Environment, path: &Path, threads: usize, optimized: &Path) -> ort::Result<Session> {
+fn session(
+    environment: &Environment,
+    path: &Path,
+    threads: usize,
+    plain: bool,
+    optimized: &Path,
+) -> ort::Result<Session> {
     Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_precise_qmm()?
         .with_log_level(LogLevel::Error)?
+        .with_config_entry("session.disable_quant_qdq", if plain { "1" } else { "0" })?
         .with_optimized_model_path(optimized)?
         .commit_from_file(path)
 }

@@ -10,13 +10,14 @@
 //!   the `QUANTIZE` to the second one cuts below. Both have the same scale, so it is exact.
 //!
 //! Padding is explicit (`PAD`) where TensorFlow's `SAME` would put it elsewhere. The mean over all pixels and the
-//! rescaling of the stream between blocks are depthwise convolutions with ones: `MEAN` rounds twice, and XNNPACK
+//! rescaling of the stream between blocks are depthwise convolutions with constant weights: `MEAN` rounds twice, and XNNPACK
 //! rescales in `QUANTIZE` with 8-bit factors. Narrow weights are stored shifted left
 //! by `8 - bits`, as their bias needs finer steps ([`Weights::bias_shift`]).
 //!
 //! Input `pixels`: uint8 `[1, size, size, channels]`. Output `logits`: int8 `[1, classes]`.
 
 use crate::graph::{Convolution, Operation, QuantizedNetwork, Quantizer, Tensor, TensorId, Weights};
+use crate::requantize::{GAIN, gained_weight};
 use sartor_space::LayerKind;
 
 mod check;
@@ -159,28 +160,28 @@ impl Writer<'_> {
     fn requantize(&mut self, input: TensorId, output: TensorId) {
         let name = self.network.tensors[output].name.clone();
         let first = self.first_store(output);
-        self.ones(&name, (input, 1), 1.0, first);
+        self.mean(&name, (input, 1), first);
         self.second_store(first, output);
     }
 
     fn pool(&mut self, input: TensorId, output: TensorId) {
         let size = self.network.tensors[input].size;
         let pooled = self.first_store(output);
-        self.ones("pool", (input, size), 1.0 / (size * size) as f32, pooled);
+        self.mean("pool", (input, size), pooled);
         self.second_store(pooled, output);
     }
 
-    /// Sums over windows, each value times `scale`, channel by channel.
-    fn ones(&mut self, name: &str, (input, kernel): (TensorId, usize), scale: f32, output: ValueId) {
-        let from = &self.network.tensors[input];
+    /// Means over windows, channel by channel.
+    fn mean(&mut self, name: &str, (input, kernel): (TensorId, usize), output: ValueId) {
+        let (from, scale) = (&self.network.tensors[input], gained_weight(kernel * kernel));
         let channels = from.channels;
         let stored =
             |scale, dimension| Stored { scales: vec![scale; channels], zeros: vec![0; channels], dimension };
-        let (data, shape) = (vec![1; kernel * kernel * channels], [1, kernel, kernel, channels]);
+        let (data, shape) = (vec![GAIN; kernel * kernel * channels], [1, kernel, kernel, channels]);
         let weight =
-            Value::constant(format!("{name}/ones"), &shape, Element::Int8, data, Some(stored(scale, 3)));
+            Value::constant(format!("{name}/weight"), &shape, Element::Int8, data, Some(stored(scale, 3)));
         let (zeros, steps) = (vec![0; 4 * channels], stored(from.quantizer.scale * scale, 0));
-        let bias = Value::constant(format!("{name}/zeros"), &[channels], Element::Int32, zeros, Some(steps));
+        let bias = Value::constant(format!("{name}/bias"), &[channels], Element::Int32, zeros, Some(steps));
         let inputs = vec![self.stored[input], self.model.value(weight), self.model.value(bias)];
         let options =
             NodeOptions::Depthwise { padding: Padding::Valid, stride: 1, activation: Activation::None };

@@ -158,6 +158,9 @@ pub struct ExportArguments {
     /// A format to write (config key `export.formats`); may be repeated.
     #[arg(long = "format", value_name = "FORMAT")]
     pub formats: Vec<String>,
+    /// Put a class 0 in front that never wins, for label files of 1,001 classes (config key `export.background_class`).
+    #[arg(long)]
+    pub background_class: bool,
 }
 
 /// Arguments of `sartor sample`.

@@ -131,9 +131,10 @@ fn compare(
     seen: &[Answers],
 ) -> Verification {
     // The images were checked.
-    let outputs = Executor::new(network, Style::FixedPoint).run(images.pixels).unwrap_or_default();
+    let outputs = Executor::new(network, Style::FixedOnce).run(images.pixels).unwrap_or_default();
     let steps: Vec<f32> = network.logit_steps().collect();
-    let (logits, top1) = (outputs.fixed_logits(network, quantizer), outputs.integer_top1(&steps));
+    let (logits, top1) =
+        (outputs.fixed_logits(network, Style::FixedOnce, quantizer), outputs.integer_top1(&steps));
     let part = |count: usize| count as f64 / images.labels.len() as f64;
     let right = |top1: &[usize]| {
         top1.iter().zip(images.labels).filter(|&(&class, &label)| class == label as usize).count()

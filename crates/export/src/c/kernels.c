@@ -27,21 +27,16 @@ typedef struct {
     int features;
 } Classifier;
 
-/* value * multiplier * 2^(shift - 31), rounded twice. */
+/* value * multiplier * 2^(shift - 31), rounded to nearest, ties away from zero. */
 static int32_t rescale(int32_t value, int32_t multiplier, int shift)
 {
-    int64_t wide = value;
-    if (shift > 0) {
-        wide *= (int64_t)1 << shift;
-        wide = wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide;
-    }
-    wide *= multiplier;
-    wide = (wide + (wide >= 0 ? 1073741824 : -1073741823)) / 2147483648;
-    if (shift < 0) {
-        int64_t half = (int64_t)1 << (-shift - 1);
-        wide = wide >= 0 ? (wide + half) >> -shift : -((half - wide) >> -shift);
-    }
-    return (int32_t)wide;
+    int64_t product = (int64_t)value * multiplier;
+    uint64_t size = product < 0 ? (uint64_t)-product : (uint64_t)product;
+    int drop = 31 - shift;
+    size = (size + ((uint64_t)1 << (drop - 1))) >> drop;
+    if (size > INT32_MAX)
+        size = INT32_MAX;
+    return product < 0 ? -(int32_t)size : (int32_t)size;
 }
 
 static uint8_t store(int32_t value, int zero, int low, int high)

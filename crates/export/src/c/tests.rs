@@ -10,7 +10,7 @@ fn network(seed: u64) -> QuantizedNetwork {
 }
 
 fn logits(network: &QuantizedNetwork, pixels: &[u8]) -> Quantizer {
-    crate::Executor::new(network, Style::FixedPoint).run(pixels).unwrap().int8_quantizer()
+    crate::Executor::new(network, Style::FixedOnce).run(pixels).unwrap().int8_quantizer()
 }
 
 /// The installed compiler, or a message that the test is skipped.

@@ -5,7 +5,7 @@
 
 use super::Outputs;
 use crate::graph::{QuantizedNetwork, Quantizer};
-use crate::requantize::FixedFactor;
+use crate::requantize::{FixedFactor, Rescale, Style};
 
 /// Bits of the largest class's factor.
 const FACTOR_BITS: i32 = 30;
@@ -41,20 +41,27 @@ impl Outputs {
         self.sums.chunks_exact(self.classes).map(|sums| factors.top1(sums)).collect()
     }
 
-    /// The logits in an 8-bit quantizer by fixed-point rescaling of the network's sums.
-    pub fn fixed_logits(&self, network: &QuantizedNetwork, quantizer: &Quantizer) -> Vec<i8> {
-        self.rescaled(&logit_factors(network, quantizer), quantizer)
+    /// The logits in an 8-bit quantizer, rescaled from the network's sums as the style does it.
+    pub fn fixed_logits(&self, network: &QuantizedNetwork, style: Style, quantizer: &Quantizer) -> Vec<i8> {
+        self.rescaled(&logit_rescales(network, style, quantizer), quantizer)
     }
 
-    fn rescaled(&self, factors: &[FixedFactor], quantizer: &Quantizer) -> Vec<i8> {
+    fn rescaled(&self, rescales: &[Rescale], quantizer: &Quantizer) -> Vec<i8> {
         let logit = |(index, &sum): (usize, &i32)| {
-            factors[index % self.classes].apply(sum).clamp(quantizer.low, quantizer.high) as i8
+            rescales[index % self.classes].apply(sum, quantizer.low, quantizer.high) as i8
         };
         self.sums.iter().enumerate().map(logit).collect()
     }
 }
 
 /// From each class's sums to int8 logits.
+fn logit_rescales(network: &QuantizedNetwork, style: Style, quantizer: &Quantizer) -> Vec<Rescale> {
+    let input = network.tensors[network.classifier.input].quantizer.scale;
+    let rescale = |weight: f32| Rescale::new(style, input, weight, quantizer.scale);
+    network.classifier.weights.sum_scales().into_iter().map(rescale).collect()
+}
+
+/// The integer factors of the classes' int8 logits.
 pub fn logit_factors(network: &QuantizedNetwork, quantizer: &Quantizer) -> Vec<FixedFactor> {
     let input = network.tensors[network.classifier.input].quantizer.scale;
     let factor = |weight: f32| FixedFactor::of_sum(input, weight, quantizer.scale);
@@ -74,7 +81,7 @@ mod tests {
     #[test]
     fn logits_saturate_and_round() {
         let outputs = Outputs { classes: 2, sums: vec![10, 10_000, -10_000, 3], logits: vec![] };
-        let factors = [0.11, 1.0].map(FixedFactor::new);
+        let factors = [0.11, 1.0].map(|factor| Rescale::Fixed(FixedFactor::new(factor)));
         assert_eq!(outputs.rescaled(&factors, &Quantizer::int8(12.7)), [1, 127, -128, 3]);
     }
 }

@@ -166,7 +166,7 @@ fn every_operation_agrees_with_real_arithmetic() {
         let workload = samples::workload(seed);
         let network = QuantizedNetwork::build(&samples::model(&workload, seed), &workload).unwrap();
         let pixels = samples::pixels(&workload, 1, seed);
-        for style in [Style::FloatTiesToEven, Style::FixedPoint] {
+        for style in [Style::FloatTiesToEven, Style::FixedPoint, Style::FixedOnce] {
             let trace = Executor::new(&network, style).trace(&pixels);
             let worst = simulation::largest_step_difference(&network, &trace);
             assert!(worst < ONE_STEP, "seed {seed}, {style:?}: {worst} steps");

@@ -23,11 +23,14 @@ pub fn run(arguments: &ExportArguments, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// `--format` is short for the config key.
+/// The flags are short for config keys.
 fn with_formats(arguments: &ExportArguments, global: &Global) -> Global {
     let mut global = global.clone();
     if !arguments.formats.is_empty() {
         global.overrides.push(format!("export.formats={}", json!(arguments.formats)));
+    }
+    if arguments.background_class {
+        global.overrides.push("export.background_class=true".to_owned());
     }
     global
 }

@@ -324,11 +324,13 @@ impl Default for Search {
 pub struct Export {
     /// Formats to write.
     pub formats: Vec<String>,
+    /// Put a class 0 in front that never wins, for label files that count a background (ImageNet's 1,001 classes).
+    pub background_class: bool,
 }
 
 impl Default for Export {
     fn default() -> Self {
-        Self { formats: vec!["onnx".to_owned()] }
+        Self { formats: vec!["onnx".to_owned()], background_class: false }
     }
 }
 

@@ -63,8 +63,7 @@ pub fn finished(session: &Session, models: Models) -> Result<ExportedModels> {
 }
 
 fn export(session: &Session, score: &Score) -> Result<Vec<String>> {
-    let network = integers::network(session, score)?;
-    let logits = integers::logits(session, &network)?;
+    let (network, logits) = integers::exported(session, score)?;
     let candidate = score.candidate.to_string();
     let metadata = [("sartor.id", score.id.as_str()), ("sartor.candidate", &candidate)];
     let settings = Settings { logits: &logits, metadata: &metadata };

@@ -53,6 +53,23 @@ pub fn network(session: &Session, score: &Score) -> Result<QuantizedNetwork> {
     QuantizedNetwork::build(&model, &workload).with_context(|| format!("cannot use `{}`", path.display()))
 }
 
+/// The network as it is exported, with what int8 logits stand for.
+///
+/// # Errors
+/// As [`network`] and [`logits`].
+pub fn exported(session: &Session, score: &Score) -> Result<(QuantizedNetwork, Quantizer)> {
+    let network = network(session, score)?;
+    let logits = logits(session, &network)?;
+    let background = session.config.export.background_class;
+    Ok((if background { network.with_background_class() } else { network }, logits))
+}
+
+/// Labels of images as the exported network counts them.
+pub fn exported_labels(session: &Session, images: &Images) -> Vec<u32> {
+    let first = u32::from(session.config.export.background_class);
+    images.labels.iter().map(|label| label + first).collect()
+}
+
 /// The executor's answers.
 ///
 /// # Errors
@@ -65,7 +82,7 @@ pub fn top1(network: &QuantizedNetwork, images: &Images) -> Result<Vec<usize>> {
 ///
 /// # Errors
 /// Images that do not fit.
-pub fn logits(session: &Session, network: &QuantizedNetwork) -> Result<Quantizer> {
+fn logits(session: &Session, network: &QuantizedNetwork) -> Result<Quantizer> {
     let images = &session.dataset()?.validation;
     Ok(Executor::new(network, Style::FloatTiesToEven).run(&images.pixels)?.int8_quantizer())
 }

@@ -85,6 +85,7 @@ fn file(id: &str) -> String {
 pub fn run(session: &Session, files: &ExportedModels) -> Result<Verified> {
     let runtimes = Runtimes::find(session)?;
     let inputs = session.inputs().section("verify", &session.config.verify).artefacts(files.artefacts());
+    let inputs = inputs.section("export", &session.config.export);
     let inputs =
         inputs.value("images", &session.dataset()?.hash).value("runtime", runtimes.describe()).build();
     session.stage(Stage::Verify, inputs, |_| {
@@ -112,7 +113,7 @@ fn verify(session: &Session, score: &Score, runtimes: &Runtimes) -> Result<Vec<S
     let reference = integers::accuracy(&integers::top1(&network, images)?, images);
     let mut formats = BTreeMap::new();
     for format in session.config.formats() {
-        formats.insert(format.name().to_owned(), runtimes.verify(session, score, format, &network)?);
+        formats.insert(format.name().to_owned(), runtimes.verify(session, score, format)?);
     }
     let (id, role) = (score.id.clone(), score.role.clone());
     let predicted_latency_ms = score.costs.get("latency_ms").copied();

@@ -38,11 +38,11 @@ impl Runtimes {
     /// A missing one if `verify.required` is set.
     pub fn find(session: &Session) -> Result<Self> {
         let required = session.config.verify.required;
-        let wanted = |format| session.config.formats().any(|other| other == format);
+        let wanted = |formats: &[Format]| session.config.formats().any(|format| formats.contains(&format));
         Ok(Self {
-            onnx: look(wanted(Format::Onnx), runtime::find, required)?,
-            interpreter: look(wanted(Format::Tflite), Interpreter::find, required)?,
-            compiler: look(wanted(Format::C), Compiler::find, required)?,
+            onnx: look(wanted(&[Format::Onnx, Format::OnnxCompact]), runtime::find, required)?,
+            interpreter: look(wanted(&[Format::Tflite]), Interpreter::find, required)?,
+            compiler: look(wanted(&[Format::C]), Compiler::find, required)?,
         })
     }
 
@@ -61,26 +61,24 @@ impl Runtimes {
     ///
     /// # Errors
     /// A runtime that fails.
-    pub fn verify(
-        &self,
-        session: &Session,
-        score: &Score,
-        format: Format,
-        network: &QuantizedNetwork,
-    ) -> Result<FormatVerification> {
+    pub fn verify(&self, session: &Session, score: &Score, format: Format) -> Result<FormatVerification> {
         let images = &session.dataset()?.test;
-        let images = LabelledImages { pixels: &images.pixels, labels: &images.labels };
+        let labels = integers::exported_labels(session, images);
+        let images = LabelledImages { pixels: &images.pixels, labels: &labels };
+        let (network, logits) = integers::exported(session, score)?;
         let path = session.folder.path(&export::place(&score.id, format));
         let seen = match format {
-            Format::Onnx => self.onnx.as_ref().map(|library| run_onnx(library, &path, network, images)),
+            Format::Onnx | Format::OnnxCompact => {
+                self.onnx.as_ref().map(|library| run_onnx(library, &path, &network, images))
+            }
             Format::Tflite => self.interpreter.as_ref().map(|interpreter| {
-                let (logits, options) = (integers::logits(session, network)?, VerifyOptions::default());
-                Ok(verify_tflite(interpreter, &path, network, &logits, images, options)?)
+                let options = VerifyOptions::default();
+                Ok(verify_tflite(interpreter, &path, &network, &logits, images, options)?)
             }),
-            Format::C => self.compiler.as_ref().map(|compiler| {
-                let logits = integers::logits(session, network)?;
-                Ok(verify_c(compiler, &path, network, &logits, images)?)
-            }),
+            Format::C => self
+                .compiler
+                .as_ref()
+                .map(|compiler| Ok(verify_c(compiler, &path, &network, &logits, images)?)),
         };
         match seen {
             Err(reason) => Ok(FormatVerification::Skipped { reason: reason.clone() }),
