@@ -18,6 +18,7 @@ mod idx;
 mod image_folder;
 mod images;
 mod normalization;
+mod picture;
 mod source;
 mod split;
 mod stream;

@@ -7,11 +7,10 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader};
 use rayon::prelude::*;
 
 use super::bytes::{MOST_BYTES, product};
+use super::picture::Picture;
 use super::source::Parts;
 use super::split::{Draw, choose};
 use super::{DataError, Images, Limits};
@@ -21,9 +20,7 @@ const READABLE: [&str; 3] = ["png", "jpg", "jpeg"];
 /// File endings of images that are not read: an error, not a silent gap.
 const UNREADABLE: [&str; 6] = ["gif", "webp", "bmp", "tif", "tiff", "ppm"];
 /// Widest and highest image that is decoded.
-const MOST_PIXELS_A_SIDE: u32 = 1 << 14;
-/// Most memory that decoding one image may take.
-const MOST_DECODING_BYTES: u64 = 256 << 20;
+const MOST_PIXELS_A_SIDE: usize = 1 << 14;
 
 /// The image files of one split and their classes.
 struct Listing {
@@ -57,7 +54,7 @@ pub(super) fn read(
 }
 
 fn check_settings(size: usize, channels: usize) -> Result<(), DataError> {
-    if size == 0 || size > MOST_PIXELS_A_SIDE as usize {
+    if size == 0 || size > MOST_PIXELS_A_SIDE {
         let expected = format!("1 to {MOST_PIXELS_A_SIDE} pixels");
         return Err(DataError::Setting { key: "size", got: size, expected });
     }
@@ -157,30 +154,25 @@ fn decode_all(listing: Listing, folder: &Path, size: usize, channels: usize) -> 
 }
 
 fn decode(path: &Path, size: usize, channels: usize, target: &mut [u8]) -> Result<(), DataError> {
-    let image = open(path)?;
-    let image: DynamicImage = if channels == 1 { image.to_luma8().into() } else { image.to_rgb8().into() };
-    let side = size as u32;
-    let fits = image.width() == side && image.height() == side;
-    let image = if fits { image } else { image.resize_to_fill(side, side, FilterType::Triangle) };
-    target.copy_from_slice(image.as_bytes());
+    let picture = Picture::open(path, MOST_PIXELS_A_SIDE)?.with_channels(channels).square(size);
+    target.copy_from_slice(&picture.pixels);
     Ok(())
-}
-
-fn open(path: &Path) -> Result<DynamicImage, DataError> {
-    let io = |source| DataError::Io { path: path.into(), source };
-    let mut reader = ImageReader::open(path).map_err(io)?.with_guessed_format().map_err(io)?;
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MOST_PIXELS_A_SIDE);
-    limits.max_image_height = Some(MOST_PIXELS_A_SIDE);
-    limits.max_alloc = Some(MOST_DECODING_BYTES);
-    reader.limits(limits);
-    reader.decode().map_err(|error| DataError::Decode { path: path.into(), reason: error.to_string() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{Rgb, RgbImage};
+    use jpeg_encoder::{ColorType, Encoder};
+
+    fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(pixels).unwrap();
+        writer.finish().unwrap();
+        file
+    }
 
     /// Two classes, `images` each, in `train` and in the other split; colours tell them apart.
     fn folder(images: u8, other: &str) -> tempfile::TempDir {
@@ -192,10 +184,13 @@ mod tests {
                 for number in 0..images {
                     let ending = if number % 2 == 0 { "png" } else { "JPG" };
                     let path = class_folder.join(format!("{number}.{ending}"));
-                    let image = RgbImage::from_pixel(6, 4, Rgb([red + number, 10, 20]));
-                    let format =
-                        if number % 2 == 0 { image::ImageFormat::Png } else { image::ImageFormat::Jpeg };
-                    image.save_with_format(path, format).unwrap();
+                    let pixels = [red + number, 10, 20].repeat(6 * 4);
+                    if number % 2 == 0 {
+                        std::fs::write(path, png(6, 4, &pixels)).unwrap();
+                    } else {
+                        let encoder = Encoder::new_file(path, 100).unwrap();
+                        encoder.encode(&pixels, 6, 4, ColorType::Rgb).unwrap();
+                    }
                 }
             }
         }
