@@ -39,6 +39,7 @@ fn main() {
     step("step", &Model::new(1, false), steps);
     step("step, quantized", &Model::new(1, true), steps);
     step("step, half the width", &Model::new(2, false), steps);
+    ratios(steps);
     layers(&Model::new(1, false), steps);
     machine();
 }
@@ -264,6 +265,71 @@ fn step(name: &str, model: &Model, steps: usize) {
         simd::level().name(),
         trainer.executor.memory() as f64 / 1e6,
     );
+}
+
+/// How the steps relate, each measured in turn so that all see the same machine; medians of processor time.
+fn ratios(steps: usize) {
+    let models = [Model::new(1, false), Model::new(1, true), Model::new(2, false), Model::new(4, false)];
+    let mut trainers: Vec<Trainer> = models.iter().map(Trainer::new).collect();
+    let mut teacher = trainers[0].teacher();
+    let mut shared = Executor::new();
+    let names = ["step, quantized", "step, half the width", "elastic step against its parts"];
+    let mut rounds = names.map(|_| vec![]);
+    for round in 0..steps + WARM {
+        let time = |work: &mut dyn FnMut()| {
+            let start = processor_seconds();
+            work();
+            processor_seconds() - start
+        };
+        let parts: Vec<f64> = trainers.iter_mut().map(|t| time(&mut || assert!(t.step().is_ok()))).collect();
+        let forward = time(&mut || assert!(teacher.run().is_ok()));
+        // The teacher and four subnets of three widths, all on one executor.
+        let elastic = time(&mut || {
+            teacher.swap(&mut shared);
+            assert!(teacher.run().is_ok());
+            teacher.swap(&mut shared);
+            for index in [0, 2, 3, 2] {
+                std::mem::swap(&mut trainers[index].executor, &mut shared);
+                assert!(trainers[index].step().is_ok());
+                std::mem::swap(&mut trainers[index].executor, &mut shared);
+            }
+        });
+        let sum = forward + parts[0] + 2.0 * parts[2] + parts[3];
+        if round >= WARM {
+            let values = [parts[1] / parts[0], parts[2] / parts[0], elastic / sum];
+            rounds.iter_mut().zip(values).for_each(|(round, value)| round.push(value));
+        }
+    }
+    for (name, mut values) in names.into_iter().zip(rounds) {
+        values.sort_by(f64::total_cmp);
+        println!("{{\"name\":\"ratio\",\"of\":\"{name}\",\"ratio\":{:.3}}}", values[values.len() / 2]);
+    }
+}
+
+/// Inference with the statistics of a trained step.
+struct Teacher<'a> {
+    model: &'a Model,
+    executor: Executor,
+    statistics: Vec<NormStatistics>,
+}
+
+impl Teacher<'_> {
+    fn run(&mut self) -> Result<(), EngineError> {
+        let Model { network, parameters, images, .. } = self.model;
+        self.executor.infer(network, parameters, &self.statistics, images, BATCH).map(|_| ())
+    }
+
+    fn swap(&mut self, other: &mut Executor) {
+        std::mem::swap(&mut self.executor, other);
+    }
+}
+
+impl<'a> Trainer<'a> {
+    fn teacher(&mut self) -> Teacher<'a> {
+        assert!(self.step().is_ok());
+        let statistics = self.executor.batch_statistics().to_vec();
+        Teacher { model: self.model, executor: Executor::new(), statistics }
+    }
 }
 
 static MOMENTS: Mutex<Vec<(Moment, Instant)>> = Mutex::new(Vec::new());
