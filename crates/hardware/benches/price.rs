@@ -9,8 +9,11 @@ use rand_chacha::ChaCha8Rng;
 use sartor_hardware::{Accelerator, CandidatePricer, CostTable, HardwareError};
 use sartor_space::{Candidate, SearchSpace};
 
-const CANDIDATES: usize = 2_000;
-const ROUNDS: usize = 200;
+/// As many as a search has at hand: parents and children.
+const CANDIDATES: usize = 200;
+/// So many that they do not stay in the cache.
+const MANY: usize = 2_000;
+const ROUNDS: usize = 1_000;
 const TABLES: usize = 5;
 
 fn main() -> Result<(), HardwareError> {
@@ -19,11 +22,12 @@ fn main() -> Result<(), HardwareError> {
     let (table, seconds) = best_table(&chip, &space)?;
     let pricer = CandidatePricer::new(&space, &table)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let candidates: Vec<_> = (0..CANDIDATES).map(|_| space.random_candidate(&mut rng)).collect();
-    let nanoseconds = median((0..ROUNDS).map(|_| round(&pricer, &candidates)).collect());
+    let candidates: Vec<_> = (0..MANY).map(|_| space.random_candidate(&mut rng)).collect();
+    let (nanoseconds, best) = rounds(&pricer, &candidates[..CANDIDATES]);
+    let (many, _) = rounds(&pricer, &candidates);
     let rows = table.rows().len();
     println!(
-        r#"{{"price_nanoseconds": {nanoseconds:.1}, "table_seconds": {seconds:.3}, "table_rows": {rows}}}"#
+        r#"{{"price_nanoseconds": {nanoseconds:.1}, "price_nanoseconds_best": {best:.1}, "price_nanoseconds_of_{MANY}": {many:.1}, "table_seconds": {seconds:.3}, "table_rows": {rows}}}"#
     );
     Ok(())
 }
@@ -37,6 +41,13 @@ fn best_table(chip: &Accelerator, space: &SearchSpace) -> Result<(CostTable, f64
         seconds.push(start.elapsed().as_secs_f64());
     }
     Ok((table, median(seconds)))
+}
+
+/// Median and least of many rounds.
+fn rounds(pricer: &CandidatePricer, candidates: &[Candidate]) -> (f64, f64) {
+    let rounds: Vec<f64> = (0..ROUNDS).map(|_| round(pricer, candidates)).collect();
+    let best = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+    (median(rounds), best)
 }
 
 /// Nanoseconds per candidate.

@@ -10,11 +10,13 @@
 
 mod block;
 mod cheapest;
+mod price;
 
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace, Workload};
 use serde::Serialize;
 
-use self::block::ContextCosts;
+use self::block::{BitPositions, ContextCosts};
+use self::price::Price;
 use crate::cost::Costs;
 use crate::reachable::{Context, contexts, fixed_layers, may_skip, reachable_layers};
 use crate::units::Bytes;
@@ -67,6 +69,7 @@ impl Metric {
 pub struct CandidatePricer {
     space: SearchSpace,
     stem: Costs,
+    bits: BitPositions,
     blocks: Vec<BlockCosts>,
     heads: Vec<Costs>,
 }
@@ -98,12 +101,15 @@ impl CandidatePricer {
         table.check_covers(&reachable_layers(space))?;
         let contexts = contexts(space);
         let quantized = space.bits().is_some();
-        let blocks = (0..space.blocks().len()).map(|index| BlockCosts::new(space, table, &contexts, index));
+        let bits = BitPositions::new(space);
+        let blocks =
+            (0..space.blocks().len()).map(|index| BlockCosts::new(space, table, &bits, &contexts, index));
         let head = |&context: &Context| head_costs(space, table, context, quantized);
         let (stem, _) = fixed_layers(space, contexts[0][0], quantized);
         Ok(Self {
             stem: Costs { peak_activation_bytes: Bytes::ZERO, ..table.group_costs(&stem) },
             blocks: blocks.collect(),
+            bits,
             heads: contexts[space.blocks().len()].iter().map(head).collect(),
             space: space.clone(),
         })
@@ -120,21 +126,25 @@ impl CandidatePricer {
         if blocks.len() != self.blocks.len() {
             return Err(outside(blocks.len(), "the candidate has another number of blocks than the space"));
         }
-        let (mut total, mut context) = (self.stem, 0);
+        let (mut total, mut peak, mut context) = (Price::of(&self.stem), Bytes::ZERO, 0);
         for (index, (choice, block)) in blocks.iter().zip(&self.blocks).enumerate() {
-            let costs = &block.contexts[context];
+            let costs = block.at(context);
             context = match choice {
                 Some(block) => {
                     let bits = policy.map_or(FULL_PRECISION, |policy| policy[index]);
-                    total += costs
-                        .price(*block, bits)
+                    let (price, held) = self
+                        .bits
+                        .of(bits)
+                        .and_then(|bits| costs.price(*block, bits))
                         .ok_or_else(|| outside(index, "no such kernel, width or bits"))?;
+                    total = total.plus(&price);
+                    peak = if held > peak { held } else { peak };
                     costs.after_active
                 }
                 None => costs.after_skip.ok_or_else(|| outside(index, "the block cannot be skipped"))?,
             };
         }
-        Ok(total + self.heads[context])
+        Ok(total.costs(peak) + self.heads[context])
     }
 
     /// The candidate's bits, where the space has any.
@@ -177,7 +187,8 @@ impl CandidatePricer {
             None => vec![FULL_PRECISION],
         };
         let priced = |block: Block, bits: BlockBits| {
-            costs.price(block, bits).map(|costs| BlockChoice { block, bits, costs })
+            let (price, peak) = costs.price(block, self.bits.of(bits)?)?;
+            Some(BlockChoice { block, bits, costs: price.costs(peak) })
         };
         options
             .into_iter()
@@ -187,14 +198,30 @@ impl CandidatePricer {
 }
 
 impl BlockCosts {
-    fn new(space: &SearchSpace, table: &CostTable, contexts: &[Vec<Context>], index: usize) -> Self {
+    fn new(
+        space: &SearchSpace,
+        table: &CostTable,
+        bits: &BitPositions,
+        contexts: &[Vec<Context>],
+        index: usize,
+    ) -> Self {
         let position = |context: Context| contexts[index + 1].iter().position(|&other| other == context);
         let costs = |&context: &Context| {
             let after_active = position(context.activate(space, index)).unwrap_or(0);
             let skip = may_skip(space, index).then(|| context.skip(space, index));
-            ContextCosts::new(space, table, context, index, after_active, skip.and_then(position))
+            ContextCosts::new(space, table, bits, (context, index), after_active, skip.and_then(position))
         };
         Self { contexts: contexts[index].iter().map(costs).collect() }
+    }
+
+    /// The prices in a context. Most spaces have one context per block; telling so apart lets the processor look up
+    /// the next block before it knows where this one leads.
+    #[inline]
+    fn at(&self, context: usize) -> &ContextCosts {
+        match &self.contexts[..] {
+            [only] => only,
+            contexts => &contexts[context],
+        }
     }
 }
 

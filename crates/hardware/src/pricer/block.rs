@@ -3,15 +3,17 @@
 use sartor_space::{Block, BlockBits, Layer, SearchSpace, Workload};
 
 use super::FULL_PRECISION;
+use super::price::Price;
 use crate::CostTable;
-use crate::cost::Costs;
 use crate::reachable::{Context, block_layers, fixed_layers, width_pairs};
-use crate::units::{Bytes, Milliseconds};
+use crate::units::Bytes;
 
 /// Position of a kernel, width or bit-width that is not on offer.
 const NONE: u16 = u16::MAX;
-/// Widths of operands, 0 to 32.
-const BIT_WIDTHS: usize = 33;
+/// Every width that a `u8` can name, so that looking one up needs no check.
+const BIT_WIDTHS: usize = 256;
+/// Position of a bit-width that is not on offer; all its bits are set.
+const NO_WIDTH: u8 = u8::MAX;
 
 /// The prices of one block in one context.
 #[derive(Debug, Clone)]
@@ -22,11 +24,11 @@ pub(super) struct ContextCosts {
     pub(super) after_skip: Option<usize>,
     kernels: Positions,
     widths: Positions,
-    bits: Positions,
+    bits: usize,
     /// Width × pointwise weight bits × pointwise activation bits.
-    pointwise: Vec<Costs>,
+    pointwise: Vec<Price>,
     /// Width × kernel × depthwise weight bits × depthwise activation bits.
-    depthwise: Vec<Costs>,
+    depthwise: Vec<Price>,
     /// Width × pointwise activation bits × depthwise activation bits.
     peaks: Vec<Bytes>,
 }
@@ -35,77 +37,82 @@ impl ContextCosts {
     pub(super) fn new(
         space: &SearchSpace,
         table: &CostTable,
-        context: Context,
-        index: usize,
+        bits: &BitPositions,
+        (context, index): (Context, usize),
         after_active: usize,
         after_skip: Option<usize>,
     ) -> Self {
         let options = space.blocks()[index].options.all();
         let kernels = Positions::new(options.iter().map(|block| block.kernel));
         let widths = Positions::new(options.iter().map(|block| block.width));
-        let bits = Positions::new(every_width(space).into_iter());
         let pairs = bits.count * bits.count;
         let mut costs = Self {
             after_active,
             after_skip,
-            pointwise: vec![UNPRICED; widths.count * pairs],
-            depthwise: vec![UNPRICED; widths.count * kernels.count * pairs],
+            pointwise: vec![Price::UNKNOWN; widths.count * pairs],
+            depthwise: vec![Price::UNKNOWN; widths.count * kernels.count * pairs],
             peaks: vec![Bytes::ZERO; widths.count * pairs],
             kernels,
             widths,
-            bits,
+            bits: bits.count,
         };
         for block in options {
-            costs.fill(space, table, context, index, block);
+            costs.fill(space, table, bits, (context, index), block);
         }
         costs
     }
 
-    /// The block's cost, or `None` if it is not on offer.
-    #[inline]
-    pub(super) fn price(&self, block: Block, bits: BlockBits) -> Option<Costs> {
+    /// The block's cost at these positions of bit-widths, or `None` if it is not on offer.
+    #[inline(always)]
+    pub(super) fn price(&self, block: Block, bits: [usize; 4]) -> Option<(Price, Bytes)> {
         let (width, kernel) = (self.widths.get(block.width)?, self.kernels.get(block.kernel)?);
-        let [weight, activation, depthwise_weight, depthwise_activation] = bits.fields().map(usize::from);
-        let (weight, activation) = (self.bits.get(weight)?, self.bits.get(activation)?);
-        let depthwise = (self.bits.get(depthwise_weight)?, self.bits.get(depthwise_activation)?);
-        let pointwise = self.pointwise[self.at(width, weight, activation)];
+        let [weight, activation, depthwise_weight, depthwise_activation] = bits;
+        let depthwise = (depthwise_weight, depthwise_activation);
         let place = width * self.kernels.count + kernel;
-        let total = pointwise + self.depthwise[self.at(place, depthwise.0, depthwise.1)];
-        let peak_activation_bytes = self.peaks[self.at(width, activation, depthwise.1)];
-        (!total.latency_ms.0.is_nan()).then_some(Costs { peak_activation_bytes, ..total })
+        let pointwise = &self.pointwise[self.at(width, weight, activation)];
+        let total = pointwise.plus(&self.depthwise[self.at(place, depthwise.0, depthwise.1)]);
+        let peak = self.peaks[self.at(width, activation, depthwise.1)];
+        (!total.is_unknown()).then_some((total, peak))
     }
 
     #[inline]
     fn at(&self, place: usize, first: usize, second: usize) -> usize {
-        (place * self.bits.count + first) * self.bits.count + second
+        (place * self.bits + first) * self.bits + second
     }
 
-    fn fill(&mut self, space: &SearchSpace, table: &CostTable, context: Context, index: usize, block: Block) {
+    fn fill(
+        &mut self,
+        space: &SearchSpace,
+        table: &CostTable,
+        bits: &BitPositions,
+        (context, index): (Context, usize),
+        block: Block,
+    ) {
         let widest = space.bits().map(|bits| bits.widest());
         let layers = block_layers(space, context, index, block, widest);
         let (pointwise, depthwise) = width_pairs(space, block.kernel);
         for &pair in &pointwise {
-            let place = self.position(self.widths.get(block.width), pair);
+            let place = self.position(bits, self.widths.get(block.width), pair);
             let ends = [at_widths(&layers[0], pair), at_widths(&layers[2], pair)];
-            self.pointwise[place] = table.group_costs(&ends);
+            self.pointwise[place] = Price::of(&table.group_costs(&ends));
         }
         let kernel = self.kernels.get(block.kernel).unwrap_or(0);
         let place = self.widths.get(block.width).map(|width| width * self.kernels.count + kernel);
         for &pair in &depthwise {
-            let place = self.position(place, pair);
-            self.depthwise[place] = table.group_costs(&[at_widths(&layers[1], pair)]);
+            let place = self.position(bits, place, pair);
+            self.depthwise[place] = Price::of(&table.group_costs(&[at_widths(&layers[1], pair)]));
         }
-        self.fill_peaks(space, context, layers, &pointwise, &depthwise);
+        self.fill_peaks(space, bits, context, layers, (&pointwise, &depthwise));
     }
 
     /// Peaks do not depend on the kernel: padding keeps the tensors' sizes.
     fn fill_peaks(
         &mut self,
         space: &SearchSpace,
+        bits: &BitPositions,
         context: Context,
         layers: Vec<Layer>,
-        pointwise: &[(u8, u8)],
-        depthwise: &[(u8, u8)],
+        (pointwise, depthwise): (&[(u8, u8)], &[(u8, u8)]),
     ) {
         let width = self.widths.get(layers[0].out_channels);
         let quantized = space.bits().is_some();
@@ -114,7 +121,7 @@ impl ContextCosts {
         let first = network.layers.len() - 3;
         for &(weight, activation) in pointwise {
             for &(depthwise_weight, depthwise_activation) in depthwise {
-                let place = self.position(width, (activation, depthwise_activation));
+                let place = self.position(bits, width, (activation, depthwise_activation));
                 network.layers[first] = at_widths(&network.layers[first], (weight, activation));
                 let pair = (depthwise_weight, depthwise_activation);
                 network.layers[first + 1] = at_widths(&network.layers[first + 1], pair);
@@ -125,23 +132,11 @@ impl ContextCosts {
     }
 
     /// Where a choice of the space itself lies.
-    fn position(&self, place: Option<usize>, (first, second): (u8, u8)) -> usize {
-        let bits = |bits: u8| self.bits.get(usize::from(bits)).unwrap_or(0);
-        self.at(place.unwrap_or(0), bits(first), bits(second))
+    fn position(&self, bits: &BitPositions, place: Option<usize>, (first, second): (u8, u8)) -> usize {
+        let position = |width: u8| bits.get(width).unwrap_or(0);
+        self.at(place.unwrap_or(0), position(first), position(second))
     }
 }
-
-/// The cost of a combination that the space does not offer; NaN survives every sum.
-const UNPRICED: Costs = Costs {
-    cycles: crate::units::Cycles::ZERO,
-    latency_ms: Milliseconds(f64::NAN),
-    energy_mj: crate::units::Millijoules::ZERO,
-    macs: crate::units::Macs::ZERO,
-    bitops: crate::units::BitOps::ZERO,
-    parameters: crate::units::Parameters::ZERO,
-    size_bytes: Bytes::ZERO,
-    peak_activation_bytes: Bytes::ZERO,
-};
 
 fn at_widths(layer: &Layer, (weight_bits, activation_bits): (u8, u8)) -> Layer {
     Layer { weight_bits, activation_bits, ..layer.clone() }
@@ -152,6 +147,38 @@ fn every_width(space: &SearchSpace) -> Vec<usize> {
         return FULL_PRECISION.fields().map(usize::from).to_vec();
     };
     bits.slots().iter().flat_map(|slot| slot.choices.iter().map(|&bits| usize::from(bits))).collect()
+}
+
+/// From a bit-width on offer anywhere in the space to its position among them; one for all blocks, so that it stays
+/// at hand.
+#[derive(Debug, Clone)]
+pub(super) struct BitPositions {
+    of: [u8; BIT_WIDTHS],
+    count: usize,
+}
+
+impl BitPositions {
+    pub(super) fn new(space: &SearchSpace) -> Self {
+        let mut sorted = every_width(space);
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut of = [NO_WIDTH; BIT_WIDTHS];
+        sorted.iter().enumerate().for_each(|(position, &width)| of[width] = position as u8);
+        Self { of, count: sorted.len() }
+    }
+
+    /// The positions of a block's four widths.
+    #[inline]
+    pub(super) fn of(&self, bits: BlockBits) -> Option<[usize; 4]> {
+        let positions = bits.fields().map(|width| self.of[usize::from(width)]);
+        let on_offer = positions.iter().fold(0, |seen, &position| seen | position) != NO_WIDTH;
+        on_offer.then_some(positions.map(usize::from))
+    }
+
+    #[inline]
+    fn get(&self, width: u8) -> Option<usize> {
+        Some(self.of[usize::from(width)]).filter(|&position| position != NO_WIDTH).map(usize::from)
+    }
 }
 
 /// From a value on offer to its position among them.
@@ -166,7 +193,7 @@ impl Positions {
         let mut sorted: Vec<usize> = values.collect();
         sorted.sort_unstable();
         sorted.dedup();
-        let mut of = vec![NONE; sorted.last().map_or(0, |last| last + 1).max(BIT_WIDTHS)];
+        let mut of = vec![NONE; sorted.last().map_or(0, |last| last + 1)];
         sorted.iter().enumerate().for_each(|(position, &value)| of[value] = position as u16);
         Self { of, count: sorted.len() }
     }
