@@ -240,22 +240,34 @@ impl Parts {
         Self { size, products, distances }
     }
 
+    /// Symmetric, so that only the lower half is worked out.
     fn covariance(&self, constants: &Constants, kernel: Kernel) -> Vec<f64> {
         let groups = 0..self.products.len();
-        let pair = |p: usize| {
+        let pair = |row: usize, column: usize| {
+            let p = row * self.size + column;
             let terms = groups.clone().map(|g| (self.products[g][p], self.distances[g][p]));
-            covariance(constants, kernel, terms)
-                + if p / self.size == p % self.size { noise(constants) } else { 0.0 }
+            covariance(constants, kernel, terms) + if row == column { noise(constants) } else { 0.0 }
         };
-        (0..self.size * self.size).into_par_iter().map(pair).collect()
+        let mut matrix = vec![0.0; self.size * self.size];
+        matrix.par_chunks_exact_mut(self.size.max(1)).enumerate().for_each(|(row, out)| {
+            (0..=row).for_each(|column| out[column] = pair(row, column));
+        });
+        for row in 0..self.size {
+            for column in 0..row {
+                matrix[column * self.size + row] = matrix[row * self.size + column];
+            }
+        }
+        matrix
     }
 
-    /// Σ over pairs of `weight · ∂k/∂(log constant)`.
+    /// Σ over pairs of `weight · ∂k/∂(log constant)`, for symmetric weights: pairs off the diagonal count twice.
     fn gradient(&self, constants: &Constants, kernel: Kernel, weight: &[f64]) -> Vec<f64> {
         let rows = (0..self.size).into_par_iter().map(|row| {
             let mut sums = vec![0.0; constants.len()];
-            for column in 0..self.size {
-                self.add_slopes(constants, kernel, row * self.size + column, weight, &mut sums);
+            for column in 0..=row {
+                let p = row * self.size + column;
+                let weight = if column < row { 2.0 * weight[p] } else { weight[p] };
+                self.add_slopes(constants, kernel, p, weight, &mut sums);
             }
             sums[1] += weight[row * self.size + row] * (noise(constants) - LEAST_NOISE);
             sums
@@ -264,8 +276,7 @@ impl Parts {
         (0..constants.len()).map(|index| rows.iter().map(|row| row[index]).sum()).collect()
     }
 
-    fn add_slopes(&self, constants: &Constants, kernel: Kernel, p: usize, weight: &[f64], sums: &mut [f64]) {
-        let weight = weight[p];
+    fn add_slopes(&self, constants: &Constants, kernel: Kernel, p: usize, weight: f64, sums: &mut [f64]) {
         sums[0] += weight * constants[0].exp();
         let mut exponent = 0.0;
         for group in 0..self.products.len() {

@@ -41,7 +41,7 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 4] = [Method::Networks, Method::Process, Method::Ridge, Method::Both];
+    pub const ALL: [Method; 4] = [Method::Networks, Method::Process, Method::Both, Method::Ridge];
 
     /// The method of a name.
     pub fn named(name: &str) -> Option<Self> {
@@ -169,6 +169,22 @@ impl Start<'_> {
         }
     }
 
+    /// The predictor with another method; a process that is there already is kept if it has the same covariance.
+    fn with_method(
+        &self,
+        mut predictor: Predictor,
+        pairs: &Pairs,
+        method: Method,
+    ) -> Result<Predictor, PredictorError> {
+        match &mut predictor.process {
+            Some(process) if method != Method::Networks && process.method.kernel() == method.kernel() => {
+                process.method = method;
+                Ok(predictor)
+            }
+            _ => self.add_process(predictor, pairs, method),
+        }
+    }
+
     /// At most [`CONTENDING_MEMBERS`] of the networks, for the cross-validation.
     fn few_networks(&self, pairs: &Pairs, seed: u64) -> Result<Predictor, PredictorError> {
         match self {
@@ -222,9 +238,9 @@ impl Start<'_> {
             if known.check().is_err() {
                 return Ok(Method::Both);
             }
-            let networks = self.few_networks(&known, seed)?;
+            let mut predictor = self.few_networks(&known, seed)?;
             for (sum, method) in sums.iter_mut().zip(contenders) {
-                let predictor = self.add_process(networks.clone(), &known, method)?;
+                predictor = self.with_method(predictor, &known, method)?;
                 *sum +=
                     pairwise_accuracy(&predictor.score(&asked.candidates)?, &asked.accuracies).unwrap_or(0.5);
             }

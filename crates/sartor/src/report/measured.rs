@@ -4,6 +4,7 @@ use super::Facts;
 use super::page::{figure, remark};
 use super::pareto::look;
 use super::svg::{Axis, Plot};
+use crate::records::Measured;
 use crate::statistics::mean_with_interval;
 
 /// Picture and bias.
@@ -34,14 +35,30 @@ pub fn write(facts: &Facts) -> Option<String> {
     Some(format!("<div class=\"pictures\">\n{picture}<div>{}</div></div>\n", remark(&bias(facts))))
 }
 
+/// Predicted minus measured, in points: over everything, then round by round.
 fn bias(facts: &Facts) -> String {
+    let mut text = format!(
+        "Over {} measured candidates the predictor says {} points more than was measured. A positive bias is expected: \
+         the search picks candidates on which the predictor errs upwards.",
+        facts.front.len(),
+        mean(&facts.front.iter().collect::<Vec<_>>())
+    );
+    let rounds = facts.front.iter().map(|point| point.round).max().unwrap_or(1);
+    if rounds > 1 {
+        let one = |round: usize| {
+            let mine: Vec<&Measured> = facts.front.iter().filter(|point| point.round == round).collect();
+            format!("round {round}: {}", mean(&mine))
+        };
+        let all: Vec<String> = (1..=rounds).map(one).collect();
+        text += &format!(" What was measured is learnt before the next round: {}.", all.join(", "));
+    }
+    text
+}
+
+fn mean(points: &[&Measured]) -> String {
     let differences: Vec<f64> =
-        facts.front.iter().map(|point| 100.0 * (point.predicted - point.measured.value)).collect();
+        points.iter().map(|point| 100.0 * (point.predicted - point.measured.value)).collect();
     let (mean, half) = mean_with_interval(&differences);
     let spread = half.map_or(String::new(), |half| format!(" ± {half:.2} (95 %)"));
-    format!(
-        "Over {} measured candidates the predictor says {mean:+.2}{spread} points more than was measured. A positive \
-         bias is expected: the search picks candidates on which the predictor errs upwards.",
-        differences.len()
-    )
+    format!("{mean:+.2}{spread}")
 }
