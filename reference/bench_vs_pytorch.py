@@ -4,6 +4,7 @@
 Every round runs the engine's step benchmark once, then PyTorch once a mode, so that a machine that slows down slows all of
 them. One JSON line a run on standard error, the summary as one JSON line on standard output: median images per second of
 each, and for each PyTorch mode and for the fastest of a round (`best`) the median over the rounds of engine / PyTorch.
+The last lines on standard error say it in words.
 
 usage: bench_vs_pytorch.py [--rounds 5] [--threads 2] [--steps 12] [--mode eager-nhwc ...]
 environment: PYTHON (an interpreter that has torch; default: this one), CARGO (default: cargo),
@@ -70,6 +71,14 @@ def summarise(rounds, key):
     }
 
 
+def in_words(what, speed, arguments):
+    """One sentence a person reads."""
+    slowest = min(arguments.mode, key=lambda mode: speed["ratio"][mode])
+    return (f"{what}: {speed['engine_images_per_second']:.0f} images/s, {speed['ratio'][slowest]:.2f} times PyTorch "
+            f"{slowest} ({speed['pytorch_images_per_second'][slowest]:.0f}), {arguments.threads} threads, "
+            f"median of {arguments.rounds} rounds")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -81,7 +90,10 @@ def main():
     rounds = [one_round(binary, arguments) for _ in range(arguments.rounds)]
     summary = {"name": "engine_vs_pytorch", "rounds": len(rounds), "threads": arguments.threads,
                "simd": rounds[0]["engine"].get("simd"), "torch": rounds[0][arguments.mode[0]]["torch"]}
-    print(json.dumps(summary | {what: summarise(rounds, key) for what, key in SPEEDS.items()}))
+    speeds = {what: summarise(rounds, key) for what, key in SPEEDS.items()}
+    print(json.dumps(summary | speeds), flush=True)
+    for what, speed in speeds.items():
+        print(in_words(what, speed, arguments), file=sys.stderr)
 
 
 if __name__ == "__main__":
