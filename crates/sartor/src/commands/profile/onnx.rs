@@ -61,26 +61,42 @@ impl Arithmetic {
 /// # Errors
 /// Widths that no kernel computes together.
 pub fn layer(key: &LayerKey, batch: usize) -> Result<Measurable, Failure> {
-    let layer = key.layer("layer");
+    copies(key, batch, 1)
+}
+
+/// The same layer several times side by side on one input, with different weights, each with its own output.
+///
+/// # Errors
+/// Widths that no kernel computes together.
+pub fn copies(key: &LayerKey, batch: usize, count: usize) -> Result<Measurable, Failure> {
     let mut builder = Builder::default();
     let (side, channels) = (key.input_size, key.in_channels);
     let (input, element, shape) = match Arithmetic::of(key)? {
         Arithmetic::Integer => {
             let shape = vec![batch, side, side, channels];
-            let pixels = builder.transpose("input.nchw", INPUT, &[0, 3, 1, 2]);
-            let stored = builder.integer_layer(&layer, &builder.stream(pixels));
-            builder.transpose(OUTPUT, &stored.name, &[0, 2, 3, 1]);
             (RepeatedInput::Bytes(shape.clone()), DataType::Uint8, shape)
         }
         Arithmetic::Float => {
             let shape = vec![batch, channels, side, side];
-            let real = builder.float_layer(&layer, INPUT, true);
-            builder.rename_output(&real, OUTPUT);
             (RepeatedInput::Floats(shape.clone()), DataType::Float, shape)
         }
     };
-    let bytes = builder.finish((INPUT, element, &shape), (OUTPUT, element), &metadata(key));
+    let outputs: Vec<String> = (0..count).map(|copy| one_copy(&mut builder, key, copy, element)).collect();
+    let bytes = builder.finish((INPUT, element, &shape), (&outputs, element), &metadata(key));
     Ok(Measurable { bytes, input })
+}
+
+fn one_copy(builder: &mut Builder, key: &LayerKey, copy: usize, element: DataType) -> String {
+    let layer = key.layer(&format!("layer{copy}"));
+    let output = format!("{OUTPUT}{copy}");
+    if element == DataType::Float {
+        let real = builder.float_layer(&layer, INPUT, true);
+        builder.rename_output(&real, &output);
+        return output;
+    }
+    let pixels = builder.transpose(&format!("{}.nchw", layer.name), INPUT, &[0, 3, 1, 2]);
+    let stored = builder.integer_layer(&layer, &builder.stream(pixels));
+    builder.transpose(&output, &stored.name, &[0, 2, 3, 1])
 }
 
 /// The columns of the cost table, for tools that look into the file.
@@ -142,7 +158,7 @@ mod tests {
                 assert!(node.input.iter().all(|input| known.contains(input)), "{node:?}");
                 known.extend(node.output.clone());
             }
-            assert!(known.contains(&OUTPUT.to_owned()));
+            assert!(known.contains(&format!("{OUTPUT}0")));
         }
     }
 
@@ -155,6 +171,16 @@ mod tests {
         let values = weights.raw_data.as_ref().unwrap().iter().map(|&byte| byte as i8);
         assert!(values.clone().all(|value| (-3..=3).contains(&value)));
         assert_eq!(values.count(), 24 * 16 * 9);
+    }
+
+    #[test]
+    fn copies_have_weights_and_outputs_of_their_own() {
+        let graph = parse(&copies(&key(8, 8), 1, 3).unwrap().bytes).graph.unwrap();
+        assert_eq!(graph.output.len(), 3);
+        let weights: Vec<_> =
+            graph.initializer.iter().filter(|it| it.dims == [24, 16, 3, 3]).map(|it| &it.raw_data).collect();
+        assert_eq!(weights.len(), 3);
+        assert!(weights[0] != weights[1] && weights[1] != weights[2] && weights[0] != weights[2]);
     }
 
     #[test]

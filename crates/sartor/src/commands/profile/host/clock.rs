@@ -4,8 +4,11 @@
 //! model is warmed up, then run in batches; each batch is summarized by its median without outliers, and the quietest
 //! batch counts: on a machine that does other things as well, slow batches tell about those. On one thread the time is
 //! the thread's own processor time, which stands still while another process has the core; a kernel never waits, so on
-//! a free machine that is its latency. On several threads it is the time on the wall. What a call of the runtime costs
-//! by itself is measured on a model that does next to nothing, and subtracted.
+//! a free machine that is its latency. On several threads it is the time on the wall.
+//!
+//! What a call of the runtime costs by itself is measured on a model that does next to nothing, and subtracted. For a
+//! layer so small that this matters, the model holds it several times side by side, and the time is what each further
+//! copy adds.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +31,12 @@ const MOST: usize = 100;
 const BATCH_TIME: Duration = Duration::from_millis(6);
 /// Runs before anything is timed, at least, and for how long.
 const WARM_UP: (usize, Duration) = (3, Duration::from_millis(4));
-/// A layer is never taken to cost less than this share of what was measured.
-const LEAST_SHARE: f64 = 0.1;
+/// No layer is taken to cost less, in milliseconds: a clock's noise must not make one free.
+const LEAST: f64 = 1e-4;
+/// A layer that takes less time than this many calls by themselves is measured in copies.
+const SMALL: f64 = 40.0;
+/// How many.
+const COPIES: usize = 8;
 const MILLISECONDS: f64 = 1e3;
 
 /// A runtime and the cores it may use.
@@ -71,10 +78,13 @@ impl Clock {
     /// # Errors
     /// A model that the runtime refuses.
     pub fn layer(&self, key: &LayerKey, batch: usize) -> Result<Entry> {
-        let time =
-            self.time(&onnx::layer(key, batch)?).with_context(|| format!("cannot measure layer {key}"))?;
-        let latency_ms = (time.median - self.overhead_ms).max(LEAST_SHARE * time.median);
-        Ok(Entry { latency_ms, energy_mj: None, spread: Some(time.spread) })
+        let context = || format!("cannot measure layer {key}");
+        let one = self.time(&onnx::layer(key, batch)?).with_context(context)?;
+        if one.median >= SMALL * self.overhead_ms {
+            return Ok(entry(one.median - self.overhead_ms, &one));
+        }
+        let all = self.time(&onnx::copies(key, batch, COPIES)?).with_context(context)?;
+        Ok(entry((all.median - one.median) / (COPIES - 1) as f64, &all))
     }
 
     /// The time of a whole model, in milliseconds.
@@ -104,6 +114,10 @@ impl Clock {
         }
         Ok(runs)
     }
+}
+
+fn entry(latency_ms: f64, time: &Summary) -> Entry {
+    Entry { latency_ms: latency_ms.max(LEAST), energy_mj: None, spread: Some(time.spread) }
 }
 
 /// Whether a thread's own processor time is the time to take.

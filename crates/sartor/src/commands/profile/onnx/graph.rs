@@ -69,7 +69,7 @@ impl Builder {
         let dims = weight_dims(layer);
         let fan_in = dims[1..].iter().product::<usize>() as f32;
         let values =
-            pattern(dims.iter().product(), 127).map(|value| f32::from(value) / 127.0 / fan_in.sqrt());
+            pattern(name, dims.iter().product(), 127).map(|value| f32::from(value) / 127.0 / fan_in.sqrt());
         let weight = self.floats(&format!("{name}/weight"), &dims, values.collect());
         let bias = self.floats(&format!("{name}/bias"), &[layer.out_channels], vec![0.1; layer.out_channels]);
         let output = self.node(name, "Conv", &[input, &weight, &bias], convolution_attributes(layer));
@@ -85,7 +85,7 @@ impl Builder {
         let (name, dims) = (format!("{}/weight", layer.name), weight_dims(layer));
         let largest = (1i32 << (layer.weight_bits.clamp(2, CONTAINER_BITS) - 1)) - 1;
         let values: Vec<u8> =
-            pattern(dims.iter().product(), largest as i8).map(|value| value as u8).collect();
+            pattern(&layer.name, dims.iter().product(), largest as i8).map(|value| value as u8).collect();
         self.constant(&name, DataType::Int8, &dims, values);
         let steps = self.floats(&format!("{name}.step"), &[dims[0]], vec![WEIGHT_STEP; dims[0]]);
         let zeros = self.constant(&format!("{name}.zero"), DataType::Int8, &[dims[0]], vec![0; dims[0]]);
@@ -198,12 +198,12 @@ impl Builder {
     pub fn finish(
         mut self,
         (input, element, shape): (&str, DataType, &[usize]),
-        (output, output_element): (&str, DataType),
+        (outputs, output_element): (&[String], DataType),
         metadata: &[(String, String)],
     ) -> Vec<u8> {
         self.graph.name = Some("measured".into());
         self.graph.input.push(value(input, element, Some(shape)));
-        self.graph.output.push(value(output, output_element, None));
+        self.graph.output.extend(outputs.iter().map(|output| value(output, output_element, None)));
         let entry =
             |(key, value): &(String, String)| Entry { key: Some(key.clone()), value: Some(value.clone()) };
         super::encode(&Model {
@@ -222,10 +222,12 @@ fn weight_dims(layer: &Layer) -> Vec<usize> {
     vec![layer.out_channels, layer.in_channels / layer.groups.max(1), layer.kernel, layer.kernel]
 }
 
-/// Whole numbers from −`largest` to `largest`, in a fixed order.
-fn pattern(count: usize, largest: i8) -> impl Iterator<Item = i8> {
+/// Whole numbers from −`largest` to `largest`, in an order that the layer's name fixes: runtimes compute equal layers
+/// once.
+fn pattern(name: &str, count: usize, largest: i8) -> impl Iterator<Item = i8> + use<> {
     let largest = i16::from(largest);
-    (0..count).map(move |place| ((place * 73 % 1021) as i16 % (2 * largest + 1) - largest) as i8)
+    let start = name.bytes().fold(0, |sum, byte| (sum * 31 + usize::from(byte)) % 1021);
+    (0..count).map(move |place| (((place + start) * 73 % 1021) as i16 % (2 * largest + 1) - largest) as i8)
 }
 
 fn convolution_attributes(layer: &Layer) -> Vec<Attribute> {

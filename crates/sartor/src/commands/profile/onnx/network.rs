@@ -31,7 +31,7 @@ pub fn network(workload: &Workload, batch: usize) -> Result<Measurable, Failure>
             (DataType::Float, RepeatedInput::Floats(shape.clone()))
         }
     };
-    let bytes = builder.finish((INPUT, element, &shape), (OUTPUT, DataType::Float), &[]);
+    let bytes = builder.finish((INPUT, element, &shape), (&[OUTPUT.to_owned()], DataType::Float), &[]);
     Ok(Measurable { bytes, input })
 }
 
@@ -61,7 +61,7 @@ fn integer_layers(builder: &mut Builder, workload: &Workload) {
 /// A layer's own quantizer on the 8-bit stream.
 fn requantized(builder: &mut Builder, layer: &Layer, stream: &Stored) -> Stored {
     let name = format!("{}/stream", layer.name);
-    let real = builder.load(&name, stream);
+    let real = builder.load(&format!("{name}.loaded"), stream);
     builder.store_signed(&name, &real, layer.activation_bits)
 }
 
@@ -74,7 +74,7 @@ fn added(builder: &mut Builder, layer: &Layer, one: &Stored, other: &Stored) -> 
 }
 
 fn pooled(builder: &mut Builder, stream: &Stored) -> Stored {
-    let real = builder.load("pool", stream);
+    let real = builder.load("pool.loaded", stream);
     let mean = builder.node("pool", "GlobalAveragePool", &[&real], vec![]);
     builder.store_unsigned("pool", &mean, STREAM_BITS)
 }
