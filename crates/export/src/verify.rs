@@ -26,7 +26,7 @@ const WARM_UP_RUNS: usize = 5;
 
 /// Share of images with the executor's top-1 that a file must reach where the runtime computes in float or rounds
 /// differently: such arithmetic takes some exact ties to the other side, another network is far below.
-pub const FLOAT_AGREEMENT: f64 = 0.98;
+pub const FLOAT_AGREEMENT: f64 = 0.95;
 
 /// Settings of [`verify_onnx`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
