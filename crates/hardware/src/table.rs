@@ -152,6 +152,20 @@ impl CostTable {
         Self { provenance, rows, index }
     }
 
+    /// The same table with every latency multiplied, as a note tells.
+    ///
+    /// # Errors
+    /// [`HardwareError::ImpossibleValue`] for a factor that is not finite and above 0.
+    pub fn scaled(mut self, factor: f64, note: &str) -> Result<Self, HardwareError> {
+        if !(factor.is_finite() && factor > 0.0) {
+            let (key, expected) = ("factor".to_owned(), "a finite number above 0".to_owned());
+            return Err(HardwareError::ImpossibleValue { key, expected, got: factor.to_string() });
+        }
+        self.rows.iter_mut().for_each(|row| row.latency_ms = Milliseconds(row.latency_ms.0 * factor));
+        self.provenance.notes.push(note.to_owned());
+        Ok(self)
+    }
+
     /// The rows in their order.
     pub fn rows(&self) -> &[Row] {
         &self.rows

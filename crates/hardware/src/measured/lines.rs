@@ -1,6 +1,8 @@
 //! # Rows between measured widths
 //!
-//! A space offers each layer at many channel widths that differ in nothing else: a line. A few widths of each line are
+//! A space offers each layer at many channel widths that differ in nothing else: a line. Kernels work on groups of
+//! channels, and some have a faster path for widths that fill them, so that a width and its neighbour can differ by a
+//! factor; widths that are multiples of 16 and those that are not lie on lines apart. A few widths of each line are
 //! measured, evenly spaced and with both ends, and the rest are linear between their neighbours. One more width of each
 //! line, in the middle of those left out, is measured too and held out: how far the interpolation is from it is the
 //! error that the table states. (The rows finally interpolated use it as well, so they are no worse.)
@@ -11,6 +13,9 @@ use serde::Serialize;
 
 use super::summary::quantile;
 use crate::table::LayerKey;
+
+/// Channels that kernels like to have together.
+const GROUP: usize = 16;
 
 /// Layers in lines of equal shape but for one width.
 #[derive(Debug, Clone, Default)]
@@ -87,12 +92,13 @@ impl Lines {
 /// The lines a layer could lie on, and its width there.
 fn lines_of(key: LayerKey) -> Vec<(LayerKey, usize)> {
     let LayerKey { in_channels, out_channels, groups, .. } = key;
+    let full = |width: usize| usize::from(width % GROUP == 0);
     if groups == in_channels && groups == out_channels && groups > 1 {
-        return vec![(LayerKey { in_channels: 0, out_channels: 0, groups: 0, ..key }, groups)];
+        return vec![(LayerKey { in_channels: 0, out_channels: full(groups), groups: 0, ..key }, groups)];
     }
     vec![
-        (LayerKey { out_channels: 0, ..key }, out_channels),
-        (LayerKey { in_channels: 0, ..key }, in_channels),
+        (LayerKey { out_channels: full(out_channels), ..key }, out_channels),
+        (LayerKey { in_channels: full(in_channels), ..key }, in_channels),
     ]
 }
 
@@ -157,19 +163,19 @@ mod tests {
 
     #[test]
     fn rows_between_are_linear_and_the_held_out_one_tells_the_error() {
-        let keys: Vec<LayerKey> = (1..=9).map(|step| key(16, 8 * step)).collect();
+        let keys: Vec<LayerKey> = (1..=9).map(|step| key(16, 16 * step)).collect();
         let lines = Lines::new(&keys, 3);
         let asked = lines.to_measure();
-        assert_eq!(asked.iter().map(|key| key.out_channels).collect::<Vec<_>>(), [8, 40, 72, 48]);
+        assert_eq!(asked.iter().map(|key| key.out_channels).collect::<Vec<_>>(), [16, 80, 144, 96]);
         let truth =
-            |key: &LayerKey| if key.out_channels == 48 { 110.0 } else { 2.0 * key.out_channels as f64 };
+            |key: &LayerKey| if key.out_channels == 96 { 220.0 } else { 2.0 * key.out_channels as f64 };
         let measured = asked.iter().map(|key| (*key, truth(key))).collect();
         let error = lines.held_out(&measured).unwrap();
         assert_eq!(error.rows, 1);
-        assert!((error.worst - (1.0 - 96.0 / 110.0)).abs() < 1e-12, "{error:?}");
+        assert!((error.worst - (1.0 - 192.0 / 220.0)).abs() < 1e-12, "{error:?}");
         let filled = lines.fill(&measured);
         assert_eq!(filled.len(), 9);
-        assert_eq!((filled[&key(16, 16)], filled[&key(16, 48)]), (32.0, 110.0));
+        assert_eq!((filled[&key(16, 32)], filled[&key(16, 96)]), (64.0, 220.0));
     }
 
     #[test]
@@ -181,7 +187,7 @@ mod tests {
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        let lines = Lines::new(&keys, 4);
+        let lines = Lines::new(&keys, 3);
         let asked = lines.to_measure();
         assert!(2 * asked.len() < keys.len(), "{} of {}", asked.len(), keys.len());
         let measured = asked.iter().map(|key| (*key, 1.0)).collect();
@@ -190,7 +196,7 @@ mod tests {
 
     #[test]
     fn short_lines_are_measured_whole() {
-        let keys = [key(16, 8), key(16, 16)];
+        let keys = [key(16, 16), key(16, 32)];
         let lines = Lines::new(&keys, 5);
         assert_eq!(lines.to_measure(), keys);
         assert_eq!(lines.held_out(&HashMap::new()), None);

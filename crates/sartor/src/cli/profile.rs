@@ -131,6 +131,10 @@ pub struct CheckArguments {
     /// Networks to measure.
     #[arg(long, value_name = "K", default_value_t = 10)]
     pub subnets: usize,
+    /// First multiply every latency of the table by one factor, fitted to as many other networks: what a runtime does
+    /// between layers is not in a sum of layers.
+    #[arg(long, requires = "table")]
+    pub calibrate: bool,
     /// Images at a time (default: the table's).
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,

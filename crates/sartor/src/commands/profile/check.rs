@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use sartor_hardware::measured::{ADDITIVITY_LIMIT, Additivity};
+use sartor_hardware::measured::{ADDITIVITY_LIMIT, Additivity, summarize};
 use sartor_hardware::{CostTable, Provenance};
 use sartor_space::{Layer, SearchSpace, Workload};
 use serde_json::json;
@@ -31,13 +31,17 @@ pub fn run(arguments: &CheckArguments, global: &Global) -> Result<()> {
     let table = arguments.table.as_deref().map(|path| read_table(&path.display().to_string())).transpose()?;
     let space = space(arguments, table.as_ref())?;
     let batch = batch(arguments, table.as_ref())?;
-    let networks = networks(&space, arguments.subnets, global.seed.unwrap_or(0))?;
+    let drawn = networks(&space, 2 * arguments.subnets, global.seed.unwrap_or(0))?;
+    let (networks, others) = drawn.split_at(arguments.subnets);
     let clock = Clock::open(global.threads.unwrap_or(1))?;
     let mut table = match table {
         Some(table) => table,
-        None => measured(&clock, &networks, batch)?,
+        None => measured(&clock, networks, batch)?,
     };
-    let pairs = compare(&clock, &table, &networks, batch)?;
+    if arguments.calibrate {
+        table = calibrated(&clock, table, others, batch)?;
+    }
+    let pairs = compare(&clock, &table, networks, batch)?;
     let error = Additivity::of(&pairs)?;
     if let Some(path) = &arguments.table {
         table.provenance.additivity = Some(error);
@@ -88,6 +92,16 @@ fn measured(clock: &Clock, networks: &[Workload], batch: usize) -> Result<CostTa
     measuring::table(provenance, &keys, |key| measured.of(key))
 }
 
+/// The table, multiplied by the median of whole over sum.
+fn calibrated(clock: &Clock, table: CostTable, networks: &[Workload], batch: usize) -> Result<CostTable> {
+    let pairs = compare(clock, &table, networks, batch)?;
+    let ratios: Vec<f64> = pairs.iter().map(|(whole, sum)| whole / sum).collect();
+    let factor = summarize(&ratios).map_or(1.0, |ratios| ratios.median);
+    let note = format!("latencies multiplied by {factor:.4}, fitted to {} whole networks", networks.len());
+    talk::stage_line("profile", &note);
+    Ok(table.scaled(factor, &note)?)
+}
+
 /// Whole network and sum of layers, in milliseconds.
 fn compare(clock: &Clock, table: &CostTable, networks: &[Workload], batch: usize) -> Result<Vec<(f64, f64)>> {
     let pair = |network: &Workload| {
@@ -112,7 +126,9 @@ fn say(global: &Global, error: &Additivity, pairs: &[(f64, f64)], clock: &Clock)
         talk::warning_line(&format!(
             "sums of layers are {median} from whole networks (median), more than {limit}"
         ));
-        talk::hint_line("measure on a quiet machine, measure more widths, or leave a margin in the budget");
+        talk::hint_line(
+            "`--calibrate` fits one factor; or measure on a quiet machine, or leave a margin in the budget",
+        );
     }
     if !global.json {
         talk::data_line(&format!("{} networks on {}", error.networks, clock.describe()))?;
