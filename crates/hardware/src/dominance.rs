@@ -81,10 +81,15 @@ pub struct Dominance {
     pub energy: Option<Saving>,
 }
 
+/// Kind of layer, whose width, the width and the next wider one.
+type Place = (&'static str, Operand, u8, u8);
+/// A row and the one that differs only in the wider width.
+type Pair<'a> = (&'a Priced, &'a Priced);
+
 /// Compares every width with the next wider one, per kind of layer and operand.
 pub fn dominance(rows: &[Priced]) -> Vec<Dominance> {
     let by_key: HashMap<LayerKey, &Priced> = rows.iter().map(|row| (row.key, row)).collect();
-    let mut pairs: BTreeMap<(&'static str, Operand, u8, u8), Vec<(&Priced, &Priced)>> = BTreeMap::new();
+    let mut pairs: BTreeMap<Place, Vec<Pair<'_>>> = BTreeMap::new();
     for operand in [Operand::Weights, Operand::Activations] {
         for row in rows {
             if let Some((wider_bits, wider)) = next_wider(&by_key, row.key, operand) {
@@ -128,9 +133,7 @@ fn kind(key: LayerKey) -> &'static str {
     }
 }
 
-type Place = (&'static str, Operand, u8, u8);
-
-fn compare((kind, operand, bits, wider_bits): Place, pairs: &[(&Priced, &Priced)]) -> Dominance {
+fn compare((kind, operand, bits, wider_bits): Place, pairs: &[Pair<'_>]) -> Dominance {
     let of = |value: fn(&Priced) -> f64| saving(pairs.iter().map(|(row, wider)| (value(row), value(wider))));
     let known =
         pairs.iter().all(|(row, wider)| row.compute_cycles.is_some() && wider.compute_cycles.is_some());

@@ -92,7 +92,7 @@ impl Lines {
 /// The lines a layer could lie on, and its width there.
 fn lines_of(key: LayerKey) -> Vec<(LayerKey, usize)> {
     let LayerKey { in_channels, out_channels, groups, .. } = key;
-    let full = |width: usize| usize::from(width % GROUP == 0);
+    let full = |width: usize| usize::from(width.is_multiple_of(GROUP));
     if groups == in_channels && groups == out_channels && groups > 1 {
         return vec![(LayerKey { in_channels: 0, out_channels: full(groups), groups: 0, ..key }, groups)];
     }

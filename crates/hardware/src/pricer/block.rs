@@ -5,7 +5,7 @@ use sartor_space::{Block, BlockBits, Layer, SearchSpace, Workload};
 use super::FULL_PRECISION;
 use super::price::Price;
 use crate::CostTable;
-use crate::reachable::{Context, block_layers, fixed_layers, width_pairs};
+use crate::reachable::{Context, WidthPairs, block_layers, fixed_layers, width_pairs};
 use crate::units::Bytes;
 
 /// Position of a kernel, width or bit-width that is not on offer.
@@ -90,19 +90,20 @@ impl ContextCosts {
     ) {
         let widest = space.bits().map(|bits| bits.widest());
         let layers = block_layers(space, context, index, block, widest);
-        let (pointwise, depthwise) = width_pairs(space, block.kernel);
-        for &pair in &pointwise {
+        let pairs = width_pairs(space, block.kernel);
+        let (pointwise, depthwise) = &pairs;
+        for &pair in pointwise {
             let place = self.position(bits, self.widths.get(block.width), pair);
             let ends = [at_widths(&layers[0], pair), at_widths(&layers[2], pair)];
             self.pointwise[place] = Price::of(&table.group_costs(&ends));
         }
         let kernel = self.kernels.get(block.kernel).unwrap_or(0);
         let place = self.widths.get(block.width).map(|width| width * self.kernels.count + kernel);
-        for &pair in &depthwise {
+        for &pair in depthwise {
             let place = self.position(bits, place, pair);
             self.depthwise[place] = Price::of(&table.group_costs(&[at_widths(&layers[1], pair)]));
         }
-        self.fill_peaks(space, bits, context, layers, (&pointwise, &depthwise));
+        self.fill_peaks(space, bits, context, layers, &pairs);
     }
 
     /// Peaks do not depend on the kernel: padding keeps the tensors' sizes.
@@ -112,7 +113,7 @@ impl ContextCosts {
         bits: &BitPositions,
         context: Context,
         layers: Vec<Layer>,
-        (pointwise, depthwise): (&[(u8, u8)], &[(u8, u8)]),
+        (pointwise, depthwise): &(WidthPairs, WidthPairs),
     ) {
         let width = self.widths.get(layers[0].out_channels);
         let quantized = space.bits().is_some();
