@@ -7,7 +7,9 @@
 //! - `mobilenet-v2`: Sandler et al., "MobileNetV2", CVPR 2018, table 2.
 //! - `resnet-18`, `resnet-50`: He et al., "Deep residual learning", CVPR 2016, table 1; the 50-layer network halves
 //!   the image in the 3×3 convolution of a bottleneck, as implementations in use do.
-//! - `proxyless-mobile`: Cai et al., "ProxylessNAS", ICLR 2019, figure 4, the network for phones.
+//! - `proxyless-mobile`: Cai et al., "ProxylessNAS", ICLR 2019, figure 4, the network for phones. Its 42
+//!   dense and 20 depthwise convolutions are those of the authors' own per-operator latency log
+//!   (`mit-han-lab/proxylessnas`, `logs/proxyless_mobile_10_latency.txt`).
 
 use crate::workload::{Layer, Role, Workload};
 

@@ -34,8 +34,7 @@ pub fn write(facts: &Facts) -> Option<String> {
         rows.push(row(name.clone(), "validation", score.validation, Some(score)).styled(style));
         rows.push(row(name.clone(), "test", score.test, Some(score)).styled(style));
         rows.extend(score.integer.map(|integer| {
-            let name = format!("{name}, integer executor, same top-1 on {}", percent(integer.agreement));
-            row(name, "test", integer.test, Some(score)).styled(style)
+            row(format!("{name}, in integers"), "test", integer.test, Some(score)).styled(style)
         }));
     }
     let splits = facts.supernet.as_ref().map(|supernet| {
@@ -46,7 +45,19 @@ pub fn write(facts: &Facts) -> Option<String> {
             images.split_seed, images.train, images.validation, images.test
         )
     });
-    (!rows.is_empty()).then(|| table(&HEAD, &rows) + &splits.map(|text| remark(&text)).unwrap_or_default())
+    let remarks = splits.into_iter().chain(agreement(facts));
+    (!rows.is_empty()).then(|| table(&HEAD, &rows) + &remarks.map(|text| remark(&text)).collect::<String>())
+}
+
+/// How often the integer executor classifies like the network that was trained.
+fn agreement(facts: &Facts) -> Option<String> {
+    let shares = facts.scores.iter().filter_map(|score| Some(score.integer?.agreement));
+    let worst = shares.reduce(f64::min)?;
+    Some(format!(
+        "In integers: the reference executor's accuracy; its top-1 is that of fake quantization on {} of test images or \
+         more.",
+        percent(worst)
+    ))
 }
 
 fn row(name: String, split: &str, accuracy: Accuracy, score: Option<&Score>) -> Row {
