@@ -128,7 +128,7 @@ pub enum Rescale {
     Float(f32),
     /// [`Style::FixedPoint`].
     Fixed(FixedFactor),
-    /// [`Style::FixedPoint`] with [`GAIN`].
+    /// [`Style::FixedPoint`] with `GAIN`.
     Gained(FixedFactor),
     /// [`Style::FixedOnce`].
     Once(FixedFactor),
