@@ -1,7 +1,7 @@
 //! # The search space: checked, and the single source of every shape
 //!
-//! Read from TOML, checked once, immutable afterwards. The presets are `quickstart`, `cifar` and `apq`
-//! (the last is the space of APQ/EMS, section 5).
+//! Read from TOML, checked once, immutable afterwards. Presets of the papers: `apq` (APQ/EMS, section
+//! 5), `gong` (Gong and others, table I) and `proxyless` (ProxylessNAS, section 2); the others are cut down to small images.
 
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,12 @@ const PRESETS: &[(&str, &str)] = &[
     ("quickstart", include_str!("../presets/quickstart.toml")),
     ("cifar", include_str!("../presets/cifar.toml")),
     ("apq", include_str!("../presets/apq.toml")),
+    ("gong", include_str!("../presets/gong.toml")),
+    ("gong-28", include_str!("../presets/gong-28.toml")),
+    ("gong-32", include_str!("../presets/gong-32.toml")),
+    ("proxyless", include_str!("../presets/proxyless.toml")),
+    ("proxyless-28", include_str!("../presets/proxyless-28.toml")),
+    ("proxyless-32", include_str!("../presets/proxyless-32.toml")),
 ];
 
 /// Shape of the images and number of classes.

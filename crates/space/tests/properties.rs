@@ -260,3 +260,31 @@ fn a_shape_changing_skip_can_be_predicted_but_not_trained() {
     assert_eq!(space.block_from_option(1, "k5e6").unwrap().unwrap().width, 144);
     assert!(space.block_from_option(1, "k7e6").is_err());
 }
+
+#[test]
+fn gongs_blocks_have_288_settings_each() {
+    let space = SearchSpace::preset("gong").unwrap();
+    let legal = |block: &sartor_space::BlockChoices| -> usize {
+        let bits = space.bits().unwrap();
+        block.options.all().iter().map(|option| bits.legal(option.kernel).len()).sum()
+    };
+    let settings: Vec<usize> = space.blocks().iter().map(|block| 2 * legal(block)).collect();
+    assert_eq!(settings, [288; 22]);
+    assert!((288f64.powi(22) / 1.28e54 - 1.0).abs() < 0.01, "the paper's count");
+    let skippable = space.blocks().iter().filter(|block| block.skippable).count();
+    assert_eq!(skippable, 15);
+    let networks = 144f64.powi(7) * 145f64.powi(15);
+    assert!((space.cardinality() / networks - 1.0).abs() < 1e-9, "{}", space.cardinality());
+    space.check_trainable().unwrap();
+}
+
+#[test]
+fn proxyless_blocks_choose_among_seven_operations() {
+    let space = SearchSpace::preset("proxyless").unwrap();
+    let operations: Vec<usize> =
+        space.blocks().iter().map(|block| block.options.len() + usize::from(block.skippable)).collect();
+    assert_eq!(operations.len(), 21);
+    assert_eq!(operations.iter().filter(|&&count| count == 7).count(), 15);
+    assert_eq!(operations.iter().filter(|&&count| count == 6).count(), 6, "blocks that change the shape");
+    space.check_trainable().unwrap();
+}
