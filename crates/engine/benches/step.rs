@@ -164,8 +164,9 @@ impl Model {
             let ranges = [(); 3].map(|()| self.take(1, 0.0, 5.0));
             let layer = &mut self.network.layers[index];
             layer.weight_quantizer = Some(weights(layer.out_channels));
-            let quantizer =
-                |signed, range_offset| Some(ActivationQuantizer { bits: 8, signed, range_offset });
+            let quantizer = |signed, range_offset| {
+                Some(ActivationQuantizer { bits: 8, signed, range_offset, rivals: None })
+            };
             layer.input_quantizer =
                 if index == 0 || after_linear { None } else { quantizer(false, ranges[0]) };
             if layer.activation == Activation::Linear {
@@ -175,7 +176,7 @@ impl Model {
         }
         let range_offset = self.take(1, 0.0, 5.0);
         self.network.head.input_quantizer =
-            Some(ActivationQuantizer { bits: 8, signed: false, range_offset });
+            Some(ActivationQuantizer { bits: 8, signed: false, range_offset, rivals: None });
         self.network.head.weight_quantizer = Some(weights(10));
     }
 }

@@ -22,6 +22,6 @@ mod sums;
 pub use error::EngineError;
 pub use executor::{Executor, Moment};
 pub use network::{
-    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer, Network, NormStatistics,
-    Source, Tap, TransformStep, WeightQuantizer, WeightView,
+    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer, MAXIMUM_RIVALS, Network,
+    NormStatistics, Rivals, Source, Tap, TransformStep, WeightQuantizer, WeightView,
 };

@@ -124,7 +124,28 @@ pub struct ActivationQuantizer {
     pub signed: bool,
     /// Where the range v lies in the parameters.
     pub range_offset: usize,
+    /// Widths that this one competes with; only for a layer's input.
+    pub rivals: Option<Rivals>,
 }
+
+/// Widths that compete for one quantization point, for searches by gradient.
+///
+/// Were the input `x = Σ yᵢ Qᵢ(value)`, with Qᵢ the quantizer of width i, then `dL/dyᵢ = Σ dL/dx · Qᵢ(value)`. The
+/// backward pass adds these numbers to the gradients; the forward pass takes no notice of rivals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rivals {
+    /// How many there are, at most [`MAXIMUM_RIVALS`].
+    pub count: usize,
+    /// Their widths, the first `count` entries.
+    pub bits: [u8; MAXIMUM_RIVALS],
+    /// Where the first one's range lies in the parameters; the others' follow.
+    pub range_offset: usize,
+    /// Where dL/dy of the first is added in the gradients; the others' follow.
+    pub gradient_offset: usize,
+}
+
+/// Most widths that can compete for one quantization point.
+pub const MAXIMUM_RIVALS: usize = 4;
 
 impl ActivationQuantizer {
     /// Largest integer level.

@@ -360,6 +360,7 @@ impl<'a> Oracle<'a> {
         gradients: &mut [f64],
     ) {
         let Some(quantizer) = quantizer else { return };
+        self.rivals_backward(quantizer, before, gradient, gradients);
         let (low, high) = self.bounds(quantizer);
         for (g, &x) in gradient.iter_mut().zip(before) {
             if x >= high {
@@ -369,6 +370,23 @@ impl<'a> Oracle<'a> {
                 gradients[quantizer.range_offset] -= if quantizer.signed { *g } else { 0.0 };
                 *g = 0.0;
             }
+        }
+    }
+
+    fn rivals_backward(
+        &self,
+        quantizer: ActivationQuantizer,
+        before: &[f64],
+        gradient: &[f64],
+        gradients: &mut [f64],
+    ) {
+        let Some(rivals) = quantizer.rivals else { return };
+        for (index, &bits) in rivals.bits[..rivals.count].iter().enumerate() {
+            let range_offset = rivals.range_offset + index;
+            let one = ActivationQuantizer { bits, range_offset, rivals: None, ..quantizer };
+            let values = self.quantize_all(Some(one), before);
+            let share: f64 = values.iter().zip(gradient).map(|(value, g)| value * g).sum();
+            gradients[rivals.gradient_offset + index] += share;
         }
     }
 

@@ -83,6 +83,16 @@ fn quantized_networks() {
 }
 
 #[test]
+fn contested_widths() {
+    for level in Level::all_available() {
+        for (name, mut builder, batch) in zoo() {
+            builder.quantize(16, 16).contest();
+            check(name, &builder, batch, level, QUANTIZED_TOLERANCE);
+        }
+    }
+}
+
+#[test]
 fn gradients_accumulate() {
     let (_, builder, batch) = zoo().swap_remove(2);
     let (network, parameters, images) = (&builder.network, &builder.parameters, builder.images(batch));

@@ -117,7 +117,8 @@ fn weight_quantizer(layer: &Layer, thresholds: &Arc<[f32]>) -> WeightQuantizer {
 }
 
 fn place(network: &mut Network, slot: &RangeSlot, range_offset: usize) {
-    let quantizer = Some(ActivationQuantizer { bits: slot.bits, signed: slot.signed, range_offset });
+    let quantizer =
+        Some(ActivationQuantizer { bits: slot.bits, signed: slot.signed, range_offset, rivals: None });
     match slot.tap {
         Tap::Input(index) => network.layers[index].input_quantizer = quantizer,
         Tap::Output(index) => network.layers[index].output_quantizer = quantizer,

@@ -7,7 +7,7 @@ use crate::arena::Rest;
 use crate::error::EngineError;
 use crate::kernels::dispatch;
 use crate::kernels::elementwise::{Epilogue, EpilogueRows, Load, Norm, Quantizer, RangeGradients};
-use crate::network::{Activation, Network};
+use crate::network::{Activation, ActivationQuantizer, Network};
 use crate::ops::convolution::{Backward, InputOutputs, Outputs};
 use crate::ops::norm::Arrays;
 use crate::ops::{head, norm, quantizer, weights};
@@ -74,8 +74,7 @@ impl Executor {
                 );
             });
         self.merge_sums(pitch);
-        let input = network.head.input_quantizer.map(|q| q.range_offset);
-        self.add_ranges(network, input, Some(last), gradients);
+        self.add_ranges(network, network.head.input_quantizer, Some(last), gradients);
     }
 
     /// The gradients of gamma and beta, and what the convolution's backward pass needs of them.
@@ -154,6 +153,8 @@ impl Executor {
             Some(_) => expansion_epilogue(load),
             None => epilogue(network, &self.plan, &self.norms, parameters, &rest, before, load.quantizer),
         };
+        let epilogue =
+            Epilogue { rivals: quantizer::prepare_rivals(layer.input_quantizer, parameters), ..epilogue };
         partial
             .zip(kept[..batch * unit].par_chunks_mut(chunk * unit))
             .zip(self.chunk_sums.par_chunks_mut(2 * pitch))
@@ -166,7 +167,7 @@ impl Executor {
                 *ranges = pass.run(i, weight, Some(InputOutputs { epilogue, kept, first, second }));
             });
         self.merge_sums(pitch);
-        self.add_ranges(network, layer.input_quantizer.map(|q| q.range_offset), before, gradients);
+        self.add_ranges(network, layer.input_quantizer, before, gradients);
         self.finish_weights(network, parameters, index, gradients);
     }
 
@@ -188,9 +189,10 @@ impl Executor {
         let producer = index - 1;
         let (kept, rest) = self.activations.carve(self.plan.layers[producer].gradient.clone());
         let input = &rest.get(plan.input.clone())[..self.plan.batch * unit];
-        let quantizer = expansion.load.quantizer;
-        let epilogue =
-            epilogue(network, &self.plan, &self.norms, parameters, &rest, Some(producer), quantizer);
+        let load = expansion.load.quantizer;
+        let epilogue = epilogue(network, &self.plan, &self.norms, parameters, &rest, Some(producer), load);
+        let rivals = quantizer::prepare_rivals(layer.input_quantizer, parameters);
+        let epilogue = Epilogue { rivals, ..epilogue };
         let (correction, workers) = (&self.correction, &self.workers);
         kept[..input.len()]
             .par_chunks_mut(chunk * unit)
@@ -207,8 +209,7 @@ impl Executor {
                     .with(|worker| correction.apply(&expansion, level, input, into, &mut worker.scratch));
             });
         self.merge_sums(pitch);
-        let range = network.layers[index].input_quantizer.map(|q| q.range_offset);
-        self.add_ranges(network, range, Some(producer), gradients);
+        self.add_ranges(network, network.layers[index].input_quantizer, Some(producer), gradients);
     }
 
     /// Floats of the packed weight gradients that a layer's backward pass computes: its own, and behind it that of the
@@ -252,16 +253,16 @@ impl Executor {
     fn add_ranges(
         &self,
         network: &Network,
-        input: Option<usize>,
+        input: Option<ActivationQuantizer>,
         producer: Option<usize>,
         gradients: &mut [f32],
     ) {
         let mut total = RangeGradients::default();
         self.chunk_ranges.iter().for_each(|&ranges| total.add(ranges));
         let producer = producer.map(|producer| &network.layers[producer]);
-        let offset = |q: Option<crate::network::ActivationQuantizer>| q.map(|q| q.range_offset);
+        let offset = |q: Option<ActivationQuantizer>| q.map(|q| q.range_offset);
         let targets = [
-            (input, total.input),
+            (offset(input), total.input),
             (producer.and_then(|p| offset(p.output_quantizer)), total.output),
             (producer.and_then(|p| offset(p.sum_quantizer)), total.sum),
         ];
@@ -269,6 +270,10 @@ impl Executor {
             if let Some(at) = at {
                 gradients[at] += value as f32;
             }
+        }
+        if let Some(rivals) = input.and_then(|input| input.rivals) {
+            let shares = &mut gradients[rivals.gradient_offset..][..rivals.count];
+            shares.iter_mut().zip(total.rivals).for_each(|(to, value)| *to += value as f32);
         }
     }
 }
@@ -323,6 +328,7 @@ fn epilogue<'a>(
         norm: Arrays::of(&norms[places.norm.clone()], places.pitch).norm(),
         relu: !linear,
         input_quantizer,
+        rivals: None,
         finished: linear.then(|| get(places.output.clone())),
         residual_gradient: user.map(|user| get(plan.layers[user].gradient.clone())),
         residual: layer.residual.map(|source| get(plan.layers[source].output.clone())),
@@ -339,6 +345,7 @@ fn expansion_epilogue(load: Load) -> Epilogue {
         norm: load.norm.unwrap_or(Norm { mean: none, scale: none, shift: none }),
         relu: true,
         input_quantizer: load.quantizer,
+        rivals: None,
         finished: None,
         residual_gradient: None,
         residual: None,
@@ -361,6 +368,7 @@ fn image_epilogue<'a>(
         norm: Norm { mean: zeros, scale: zeros, shift: zeros },
         relu: false,
         input_quantizer,
+        rivals: None,
         finished: Some(image),
         residual_gradient: None,
         residual: None,

@@ -11,6 +11,7 @@
 //! Here they run over row blocks; the depthwise kernels use them on planes.
 
 use super::{Kernel, LANE_BLOCK, Vector};
+use crate::network::MAXIMUM_RIVALS;
 
 /// A fake quantizer with its numbers worked out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +56,22 @@ impl Quantizer {
         }
     }
 }
+
+/// Widths that compete with a quantizer; only the backward pass looks at them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RivalQuantizers {
+    /// How many.
+    pub count: usize,
+    /// The first `count` are meant.
+    pub all: [Quantizer; MAXIMUM_RIVALS],
+}
+
+/// What an epilogue knows about quantization of what the consumer loads.
+pub(crate) const UNQUANTIZED: u8 = 0;
+/// There is an input quantizer, or the producer is linear.
+pub(crate) const QUANTIZED: u8 = 1;
+/// There are rivals beside it.
+pub(crate) const CONTESTED: u8 = 2;
 
 /// Per-channel numbers of a layer's norm, each padded to the pitch.
 #[derive(Clone, Copy, Debug)]
@@ -380,6 +397,8 @@ pub(crate) struct RangeGradients {
     pub output: f64,
     /// Of the producer's sum quantizer.
     pub sum: f64,
+    /// Of the shares of the input quantizer's rivals.
+    pub rivals: [f64; MAXIMUM_RIVALS],
 }
 
 impl RangeGradients {
@@ -388,6 +407,7 @@ impl RangeGradients {
         self.input += other.input;
         self.output += other.output;
         self.sum += other.sum;
+        self.rivals.iter_mut().zip(other.rivals).for_each(|(to, v)| *to += v);
     }
 }
 
@@ -402,6 +422,8 @@ pub(crate) struct Epilogue<'a> {
     pub relu: bool,
     /// The consumer's input quantizer.
     pub input_quantizer: Option<Quantizer>,
+    /// The widths it competes with.
+    pub rivals: Option<RivalQuantizers>,
     /// Linear: the producer's finished output.
     pub finished: Option<&'a [f32]>,
     /// Linear: the kept gradient of the layer that has the producer as residual.
@@ -422,6 +444,7 @@ pub(crate) struct EpilogueSums<V> {
     input: V,
     output: V,
     sum: V,
+    rivals: [V; MAXIMUM_RIVALS],
 }
 
 impl<V: Vector> EpilogueSums<V> {
@@ -429,7 +452,9 @@ impl<V: Vector> EpilogueSums<V> {
     pub(crate) unsafe fn zero() -> Self {
         // SAFETY: the caller has the instructions of V.
         unsafe {
-            Self { first: V::zero(), second: V::zero(), input: V::zero(), output: V::zero(), sum: V::zero() }
+            let zero = V::zero();
+            let rivals = [zero; MAXIMUM_RIVALS];
+            Self { first: zero, second: zero, input: zero, output: zero, sum: zero, rivals }
         }
     }
 
@@ -437,7 +462,12 @@ impl<V: Vector> EpilogueSums<V> {
     pub(crate) unsafe fn ranges(&self) -> RangeGradients {
         // SAFETY: the caller has the instructions of V.
         unsafe {
-            RangeGradients { input: total(self.input), output: total(self.output), sum: total(self.sum) }
+            RangeGradients {
+                input: total(self.input),
+                output: total(self.output),
+                sum: total(self.sum),
+                rivals: self.rivals.map(|rival| total(rival)),
+            }
         }
     }
 }
@@ -460,6 +490,15 @@ pub(crate) struct EpilogueVector<V> {
 }
 
 impl Epilogue<'_> {
+    /// Which of [`UNQUANTIZED`], [`QUANTIZED`] and [`CONTESTED`] this is.
+    pub(crate) fn quantization(&self) -> u8 {
+        match (self.input_quantizer, self.rivals) {
+            (Some(_), Some(_)) => CONTESTED,
+            (None, _) if self.relu => UNQUANTIZED,
+            _ => QUANTIZED,
+        }
+    }
+
     /// Checks that every slice reaches `length` elements, and every channel array the pitch.
     pub(crate) fn check(&self, length: usize, pitch: usize) {
         let Norm { mean, scale, shift } = self.norm;
@@ -484,13 +523,13 @@ impl Epilogue<'_> {
         }
     }
 
-    /// The kept gradient of the vector that starts at element `at`. `RELU` must say what `relu` says; without
-    /// `QUANTIZED` there must be no input quantizer.
+    /// The kept gradient of the vector that starts at element `at`. `RELU` must say what `relu` says,
+    /// `QUANTIZATION` what [`Self::quantization`] does.
     ///
     /// # Safety
     /// `at + LANES` is at most the length that was checked.
     #[inline(always)]
-    pub(crate) unsafe fn apply<V: Vector, const RELU: bool, const QUANTIZED: bool>(
+    pub(crate) unsafe fn apply<V: Vector, const RELU: bool, const QUANTIZATION: u8>(
         &self,
         mut g: V,
         at: usize,
@@ -501,11 +540,20 @@ impl Epilogue<'_> {
         unsafe {
             let y = V::load(self.raw.as_ptr().add(at));
             let z = y.mul_add(numbers.scale, numbers.shift);
-            if QUANTIZED && let Some(quantizer) = &self.input_quantizer {
+            if QUANTIZATION != UNQUANTIZED
+                && let Some(quantizer) = &self.input_quantizer
+            {
                 let x = match self.finished {
                     Some(finished) if !RELU => V::load(finished.as_ptr().add(at)),
                     _ => z.clamp(V::zero(), V::splat(6.0)),
                 };
+                if QUANTIZATION == CONTESTED
+                    && let Some(rivals) = &self.rivals
+                {
+                    for (sum, rival) in sums.rivals.iter_mut().zip(&rivals.all[..rivals.count]) {
+                        *sum = g.mul_add(rival.apply(x), *sum);
+                    }
+                }
                 sums.input = sums.input.add(quantizer.range(g, x));
                 g = quantizer.pass(g, x);
             }
@@ -579,10 +627,12 @@ impl Kernel for EpilogueRows<'_> {
         for channel in (0..pitch).step_by(V::LANES) {
             // SAFETY: the channel is below the pitch, every `at` a vector inside the slices, as checked.
             unsafe {
-                let sums = match (self.epilogue.relu, self.epilogue.input_quantizer.is_some()) {
-                    (true, false) => self.channel::<V, true, false>(channel),
-                    (true, true) => self.channel::<V, true, true>(channel),
-                    _ => self.channel::<V, false, true>(channel),
+                let sums = match (self.epilogue.relu, self.epilogue.quantization()) {
+                    (true, UNQUANTIZED) => self.channel::<V, true, UNQUANTIZED>(channel),
+                    (true, QUANTIZED) => self.channel::<V, true, QUANTIZED>(channel),
+                    (true, _) => self.channel::<V, true, CONTESTED>(channel),
+                    (false, CONTESTED) => self.channel::<V, false, CONTESTED>(channel),
+                    (false, _) => self.channel::<V, false, QUANTIZED>(channel),
                 };
                 add_lanes(sums.first, &mut self.first[channel..]);
                 add_lanes(sums.second, &mut self.second[channel..]);
@@ -595,7 +645,7 @@ impl Kernel for EpilogueRows<'_> {
 
 impl EpilogueRows<'_> {
     #[inline(always)]
-    unsafe fn channel<V: Vector, const RELU: bool, const QUANTIZED: bool>(
+    unsafe fn channel<V: Vector, const RELU: bool, const QUANTIZATION: u8>(
         &mut self,
         channel: usize,
     ) -> EpilogueSums<V> {
@@ -609,7 +659,7 @@ impl EpilogueRows<'_> {
             let mut sums = EpilogueSums::zero();
             for at in (channel..self.gradient.len()).step_by(self.pitch) {
                 let g = V::load(self.gradient.as_ptr().add(at)).add(constant);
-                let kept = self.epilogue.apply::<V, RELU, QUANTIZED>(g, at, &numbers, &mut sums);
+                let kept = self.epilogue.apply::<V, RELU, QUANTIZATION>(g, at, &numbers, &mut sums);
                 kept.store(self.gradient.as_mut_ptr().add(at));
             }
             sums

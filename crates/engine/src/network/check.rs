@@ -1,8 +1,8 @@
 //! Checks a [`Network`] once, so that the kernels behind it never see a bad index.
 
 use super::{
-    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer, Network, Source,
-    WeightQuantizer, WeightView,
+    Activation, ActivationQuantizer, Convolution, Head, KernelTransform, Layer, MAXIMUM_RIVALS, Network,
+    Rivals, Source, WeightQuantizer, WeightView,
 };
 use crate::error::EngineError;
 
@@ -193,7 +193,19 @@ impl Context<'_> {
         if !(fewest..=16).contains(&quantizer.bits) {
             return Err(unsupported(self.name, "an activation width outside 2 to 16 bits (1 when unsigned)"));
         }
-        self.range("activation range", quantizer.range_offset, 1)
+        self.range("activation range", quantizer.range_offset, 1)?;
+        quantizer.rivals.map_or(Ok(()), |rivals| self.rivals(&rivals, fewest))
+    }
+
+    fn rivals(&self, rivals: &Rivals, fewest: u8) -> Checked {
+        if rivals.count > MAXIMUM_RIVALS {
+            return Err(unsupported(self.name, "more than 4 widths for one activation"));
+        }
+        if !rivals.bits[..rivals.count].iter().all(|bits| (fewest..=16).contains(bits)) {
+            return Err(unsupported(self.name, "a rival activation width outside 2 to 16 bits"));
+        }
+        self.range("rivals' ranges", rivals.range_offset, rivals.count)?;
+        self.range("rivals' gradients", rivals.gradient_offset, rivals.count)
     }
 }
 

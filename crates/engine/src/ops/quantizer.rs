@@ -4,8 +4,8 @@
 //! [`ActivationQuantizer`], the kernels in [`crate::kernels::elementwise`]. The kernels multiply by 1 / step instead of
 //! dividing, so a value that lies within a rounding error of a tie may fall to the other side.
 
-use crate::kernels::elementwise::Quantizer;
-use crate::network::{ActivationQuantizer, MINIMUM_RANGE};
+use crate::kernels::elementwise::{Quantizer, RivalQuantizers};
+use crate::network::{ActivationQuantizer, MAXIMUM_RIVALS, MINIMUM_RANGE};
 
 /// The quantizer with its numbers, if there is one.
 pub(crate) fn prepare(quantizer: Option<ActivationQuantizer>, parameters: &[f32]) -> Option<Quantizer> {
@@ -14,6 +14,26 @@ pub(crate) fn prepare(quantizer: Option<ActivationQuantizer>, parameters: &[f32]
     let low = if quantizer.signed { -high } else { 0.0 };
     let step = high / quantizer.levels();
     Some(Quantizer { low, high, step, inverse: 1.0 / step })
+}
+
+/// The widths that compete with a quantizer, worked out.
+pub(crate) fn prepare_rivals(
+    quantizer: Option<ActivationQuantizer>,
+    parameters: &[f32],
+) -> Option<RivalQuantizers> {
+    let quantizer = quantizer?;
+    let rivals = quantizer.rivals?;
+    let each = |i: usize| {
+        let index = i.min(rivals.count.saturating_sub(1));
+        let range_offset = rivals.range_offset + index;
+        let one = ActivationQuantizer { bits: rivals.bits[index], range_offset, rivals: None, ..quantizer };
+        prepare(Some(one), parameters)
+    };
+    let mut all = [each(0)?; MAXIMUM_RIVALS];
+    for (i, one) in all.iter_mut().enumerate() {
+        *one = each(i)?;
+    }
+    Some(RivalQuantizers { count: rivals.count, all })
 }
 
 /// Quantizes a slice in plain code (for the few numbers of the head).

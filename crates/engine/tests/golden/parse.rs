@@ -165,6 +165,7 @@ fn activation_quantizer(value: &Value) -> ActivationQuantizer {
         bits: index(&value["bits"]) as u8,
         signed: value["signed"].as_bool().unwrap(),
         range_offset: index(&value["range_offset"]),
+        rivals: None,
     }
 }
 

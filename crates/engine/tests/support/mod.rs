@@ -138,7 +138,7 @@ impl Builder {
 
     fn range(&mut self, bits: u8, signed: bool, range: f32) -> Option<ActivationQuantizer> {
         let range_offset = self.take(1, 0.0, range);
-        Some(ActivationQuantizer { bits, signed, range_offset })
+        Some(ActivationQuantizer { bits, signed, range_offset, rivals: None })
     }
 
     /// Puts every quantizer there can be on the network, with ranges small enough to saturate.
@@ -159,6 +159,18 @@ impl Builder {
         self.network.head.input_quantizer = self.range(activation_bits, signed, 1.2);
         self.network.head.pooled_quantizer = self.range(activation_bits, signed, 0.6);
         self.network.head.weight_quantizer = Some(thresholds(weight_bits, self.network.head.classes));
+        self
+    }
+
+    /// Lets other widths compete at every layer's input.
+    pub fn contest(&mut self) -> &mut Self {
+        for index in 0..self.network.layers.len() {
+            let range_offset = self.take(3, 0.1, 1.3);
+            let gradient_offset = self.take(3, 0.0, 0.0);
+            let Some(quantizer) = &mut self.network.layers[index].input_quantizer else { continue };
+            let bits = [16, 14, 15, 0];
+            quantizer.rivals = Some(Rivals { count: 3, bits, range_offset, gradient_offset });
+        }
         self
     }
 

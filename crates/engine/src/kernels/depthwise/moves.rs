@@ -1,6 +1,8 @@
 //! Moves between NHWC rows and planes, with everything that happens to single elements on the way.
 
-use super::super::elementwise::{Epilogue, EpilogueSums, Load, NormGradient, RangeGradients, add_lanes};
+use super::super::elementwise::{
+    CONTESTED, Epilogue, EpilogueSums, Load, NormGradient, QUANTIZED, RangeGradients, UNQUANTIZED, add_lanes,
+};
 use super::super::{Kernel, LANE_BLOCK, Vector};
 use super::Plane;
 
@@ -191,10 +193,12 @@ impl Kernel for EpiloguePixels<'_> {
         for lane in (0..LANE_BLOCK).step_by(V::LANES) {
             // SAFETY: every place up to `last` and all numbers of the block exist, as checked.
             unsafe {
-                let sums = match (self.epilogue.relu, self.epilogue.input_quantizer.is_some()) {
-                    (true, false) => self.pixels::<V, true, false>(rows, lane),
-                    (true, true) => self.pixels::<V, true, true>(rows, lane),
-                    _ => self.pixels::<V, false, true>(rows, lane),
+                let sums = match (self.epilogue.relu, self.epilogue.quantization()) {
+                    (true, UNQUANTIZED) => self.pixels::<V, true, UNQUANTIZED>(rows, lane),
+                    (true, QUANTIZED) => self.pixels::<V, true, QUANTIZED>(rows, lane),
+                    (true, _) => self.pixels::<V, true, CONTESTED>(rows, lane),
+                    (false, CONTESTED) => self.pixels::<V, false, CONTESTED>(rows, lane),
+                    (false, _) => self.pixels::<V, false, QUANTIZED>(rows, lane),
                 };
                 add_lanes(sums.first, &mut self.first[lane..]);
                 add_lanes(sums.second, &mut self.second[lane..]);
@@ -207,7 +211,7 @@ impl Kernel for EpiloguePixels<'_> {
 
 impl EpiloguePixels<'_> {
     #[inline(always)]
-    unsafe fn pixels<V: Vector, const RELU: bool, const QUANTIZED: bool>(
+    unsafe fn pixels<V: Vector, const RELU: bool, const QUANTIZATION: u8>(
         &mut self,
         rows: usize,
         lane: usize,
@@ -222,7 +226,7 @@ impl EpiloguePixels<'_> {
                 let start = self.start + row * self.row_step + lane;
                 for i in 0..self.count {
                     let (g, at) = (V::load(from.add(i * LANE_BLOCK)), start + i * self.step);
-                    let kept = self.epilogue.apply::<V, RELU, QUANTIZED>(g, at, &numbers, &mut sums);
+                    let kept = self.epilogue.apply::<V, RELU, QUANTIZATION>(g, at, &numbers, &mut sums);
                     kept.mul(factor).store(self.output.as_mut_ptr().add(at));
                 }
             }
