@@ -144,9 +144,13 @@ pub struct RunArguments {
     /// Config file, for example `configs/quickstart.toml`.
     #[arg(value_name = "CONFIG")]
     pub config: PathBuf,
-    /// How to get from images to a candidate.
-    #[arg(long, value_name = "METHOD", default_value = "transfer")]
-    pub method: String,
+    /// Search system (config key `method.name`, default apq): apq, spos, chamnet, amc, haq, sequential, uniform, …
+    /// In a run folder that another method has searched, the results go to `methods/<METHOD>` inside it.
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// Use what is finished of another run before its search (supernet, accuracies, predictors, cost table).
+    #[arg(long, value_name = "FOLDER")]
+    pub from: Option<PathBuf>,
 }
 
 /// Arguments of `sartor export`.

@@ -3,6 +3,7 @@
 //! Read once, checked once; later code cannot see a bad value. Order of precedence: file, `--set`, flags.
 
 pub mod checks;
+pub mod methods;
 pub mod reading;
 pub mod sections;
 

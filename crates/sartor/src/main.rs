@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod methods;
 mod pipeline;
 mod progress;
 mod records;

@@ -5,9 +5,13 @@
 
 use anyhow::Result;
 
+use crate::methods::{self, Way};
 use crate::session::Session;
-use crate::stages::search::Knowledge;
+use crate::stages::profile::Prices;
+use crate::stages::search::{Choice, Knowledge, proposed};
+use crate::stages::train::TrainedSupernet;
 use crate::stages::{export, finetune, fit, profile, report, sample, search, train, transfer, verify};
+use crate::talk;
 
 /// Every stage in order; those whose inputs have not changed are skipped.
 ///
@@ -17,15 +21,33 @@ pub fn run(session: &Session) -> Result<()> {
     let costs = profile::run(session)?;
     search::check_budget(session, &costs)?;
     let supernet = train::run(session)?;
-    let pairs = sample::full_precision(session, &supernet)?;
-    let full_precision = fit::run(session, &pairs)?;
-    let quantized_pairs = sample::mixed_precision(session, &supernet)?;
-    let predictor = transfer::run(session, &full_precision, &quantized_pairs)?;
-    let knowledge =
-        Knowledge { predictor: &predictor, full_precision: &full_precision, pairs: &quantized_pairs };
-    let choice = search::run(session, &supernet, &knowledge, &costs)?;
+    let choice = choose(session, &supernet, &costs)?;
     let models = finetune::run(session, &supernet, &choice)?;
     let files = export::run(session, models)?;
     verify::run(session, &files)?;
     report::run(session)
+}
+
+/// The method's choice; every method gets the same supernet and the same prices.
+fn choose(session: &Session, supernet: &TrainedSupernet, costs: &Prices) -> Result<Choice> {
+    let method = methods::named(&session.config.method.name)?;
+    talk::stage_line("method", &format!("{}: {} ({})", method.name, method.title, method.paper));
+    match method.way {
+        Way::Joint => joint(session, supernet, costs),
+        Way::Proposing { samples, propose } => {
+            let pairs = samples.then(|| sample::full_precision(session, supernet)).transpose()?;
+            proposed::run(session, (method, propose), (supernet, pairs.as_ref()), costs)
+        }
+    }
+}
+
+/// The papers' own: a predictor of quantized accuracies, searched under the budget.
+fn joint(session: &Session, supernet: &TrainedSupernet, costs: &Prices) -> Result<Choice> {
+    let pairs = sample::full_precision(session, supernet)?;
+    let full_precision = fit::run(session, &pairs)?;
+    let quantized_pairs = sample::mixed_precision(session, supernet)?;
+    let predictor = transfer::run(session, &full_precision, &quantized_pairs)?;
+    let knowledge =
+        Knowledge { predictor: &predictor, full_precision: &full_precision, pairs: &quantized_pairs };
+    search::run(session, supernet, &knowledge, costs)
 }

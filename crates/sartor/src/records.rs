@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sartor_export::verify::LayerExecution;
+use sartor_supernet::Work;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -106,6 +107,35 @@ pub struct Measured {
     pub measured: Accuracy,
     /// What it costs.
     pub costs: Costs,
+    /// What measuring it took.
+    #[serde(default)]
+    pub work: Work,
+}
+
+/// What a search did, counted while it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Optimiser steps on images.
+    pub training_steps: u64,
+    /// Images in those steps.
+    pub trained_images: u64,
+    /// Images in forward passes alone.
+    pub inferred_images: u64,
+    /// Networks whose accuracy was measured.
+    pub accuracy_evaluations: u64,
+    /// Accuracies asked of a predictor.
+    pub predictor_queries: u64,
+    /// Layers looked up in the cost table.
+    pub table_lookups: u64,
+    /// Most channel widths that were tried in one block.
+    pub widths_per_block: usize,
+    /// Most settings of bits that were tried in one block.
+    pub bits_per_block: usize,
+}
+
+/// The method of runs that were made before there was a choice.
+fn first_method() -> String {
+    "apq".to_owned()
 }
 
 /// `search/best.json`
@@ -127,6 +157,12 @@ pub struct Best {
     pub extrapolated: bool,
     /// Share of random candidates that meet the budget.
     pub feasible_share: f64,
+    /// Which search system.
+    #[serde(default = "first_method")]
+    pub method: String,
+    /// What it did to find what it proposes. Measuring the proposals afterwards, as every method's are, is not in it.
+    #[serde(default)]
+    pub counters: Counters,
 }
 
 /// One row of `search/history.csv`.

@@ -8,6 +8,7 @@ pub mod artefact;
 pub mod checkpoint;
 pub mod lock;
 pub mod manifest;
+pub mod shared;
 pub mod stamp;
 pub mod timings;
 

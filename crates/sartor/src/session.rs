@@ -3,6 +3,7 @@
 //! Opens and locks the folder, sizes the thread pool, runs stages or skips them, keeps their times.
 
 use std::cell::{OnceCell, RefCell};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::{Global, Target};
 use crate::config::{Config, RESOLVED};
 use crate::failure::Failure;
+use crate::methods;
 use crate::run_folder::RunFolder;
 use crate::run_folder::artefact::Artefact;
 use crate::run_folder::checkpoint::Checkpoint;
@@ -23,6 +25,9 @@ use crate::run_folder::timings::{StageTime, Timings};
 use crate::stages::{Stage, images};
 use crate::talk;
 use crate::warnings::Warning;
+
+/// Folder of the other methods' results inside a run folder.
+pub const METHODS: &str = "methods";
 
 /// One process at work in one run folder.
 pub struct Session {
@@ -41,12 +46,38 @@ impl Session {
     /// # Errors
     /// A bad config, or a folder that is in use or cannot be written.
     pub fn open(target: &Target, global: &Global) -> Result<Self> {
-        let config = Config::load(target, global)?;
+        Self::of(Config::load(target, global)?, global.force)
+    }
+
+    /// A run of the config's method. A run folder has one method of its own, the first that searched in it; another
+    /// one works in `methods/<name>` inside it and shares everything before the search. `from` names any other run
+    /// whose finished stages may be used.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or when `from` is no run folder.
+    pub fn open_method(target: &Target, global: &Global, from: Option<&Path>) -> Result<Self> {
+        let mut config = Config::load(target, global)?;
+        let mut sources: Vec<PathBuf> = from.map(Path::to_owned).into_iter().collect();
+        if searched_by_another(&config) {
+            sources.push(config.folder.clone());
+            config.folder = config.folder.join(METHODS).join(&config.method.name);
+        }
+        let session = Self::of(config, global.force)?;
+        for source in sources {
+            let adopted = session.folder.adopt(&RunFolder::read_only(&source)?)?;
+            if !adopted.is_empty() {
+                talk::stage_line("shared", &format!("{} from {}", adopted.join(", "), source.display()));
+            }
+        }
+        Ok(session)
+    }
+
+    fn of(config: Config, force: bool) -> Result<Self> {
         let folder = RunFolder::open(&config.folder)?;
         size_thread_pool(config.threads)?;
         folder.write(RESOLVED, config.resolved()?.as_bytes())?;
         let timings = RefCell::new(Timings::load(&folder));
-        Ok(Self { config, folder, force: global.force, timings, dataset: OnceCell::new() })
+        Ok(Self { config, folder, force, timings, dataset: OnceCell::new() })
     }
 
     /// Looks at a run without locking or changing it.
@@ -157,6 +188,21 @@ impl Session {
         let simd = format!("{:?}", sartor_engine::simd::level()).to_lowercase();
         manifest::write(&self.folder, self.config.seed, simd, &self.config.space)
     }
+}
+
+/// Whether another method than the config's has searched in its run folder.
+fn searched_by_another(config: &Config) -> bool {
+    let finished = RunFolder::read_only(&config.folder).ok();
+    let searched = finished.is_some_and(|folder| folder.stamp(Stage::Search.key()).is_some());
+    searched && method_of(&config.folder) != config.method.name
+}
+
+/// The method that a run folder was begun with.
+fn method_of(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join(RESOLVED)).unwrap_or_default();
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let name = table.get("method").and_then(|section| section.get("name")).and_then(toml::Value::as_str);
+    name.unwrap_or(methods::DEFAULT).to_owned()
 }
 
 fn missing(stage: Stage, folder: &RunFolder) -> Failure {

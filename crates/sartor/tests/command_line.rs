@@ -172,7 +172,7 @@ fn stage_without_its_predecessor_says_which() {
 #[test]
 fn unknown_method_is_refused() {
     let place = Place::new().with("c.toml", CONFIG);
-    insta::assert_snapshot!(place.transcript(&["run", "c.toml", "--method", "transfr"]));
+    insta::assert_snapshot!(place.transcript(&["run", "c.toml", "--method", "spso"]));
 }
 
 #[test]

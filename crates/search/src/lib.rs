@@ -13,6 +13,7 @@ mod domain;
 mod enumerate;
 mod error;
 mod evaluation;
+pub mod ladder;
 mod metric;
 mod pareto;
 mod runner;

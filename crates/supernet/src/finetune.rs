@@ -167,6 +167,7 @@ impl Tuning {
         if let Some(teacher) = teacher {
             teacher.logits(workbench, &mut self.scratch.teacher_logits)?;
         }
+        workbench.work.add_step(workbench.batch.labels.len());
         let outcome = self.gradients(workbench).map_err(|error| error.in_step(PHASE, self.step))?;
         check_loss(outcome.loss, self.model.network.head.classes, PHASE, self.step)?;
         let rate = learning_rate(self.settings.learning_rate, self.step, 0, self.steps);

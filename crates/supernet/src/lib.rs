@@ -24,6 +24,7 @@ mod extract;
 pub mod finetune;
 #[cfg(test)]
 mod fixtures;
+pub mod inherited;
 pub mod instantiate;
 mod objective;
 pub mod parameters;
@@ -36,8 +37,10 @@ pub mod sorting;
 mod supernet;
 mod teacher;
 pub mod training;
+mod work;
 mod workbench;
 
 pub use error::{Result, SupernetError};
 pub use supernet::Supernet;
+pub use work::Work;
 pub use workbench::Part;

@@ -27,6 +27,7 @@ use crate::quantized::Model;
 use crate::random::{Purpose, stream};
 use crate::supernet::Supernet;
 use crate::teacher::Teacher;
+use crate::work::Work;
 use crate::workbench::{Part, Workbench};
 
 /// Which mixed-precision candidates to measure.
@@ -106,6 +107,11 @@ impl<'a> Sampler<'a> {
         settings.check()?;
         let workbench = Workbench::new(space, dataset, seed)?;
         Ok(Self { space, supernet, settings, seed, workbench, teacher: None })
+    }
+
+    /// What measuring took so far.
+    pub fn work(&self) -> Work {
+        self.workbench.work
     }
 
     /// Accuracy of a candidate without policy: inherited weights, recalibrated statistics, no training.

@@ -11,6 +11,7 @@ use crate::data::{Augmentation, Dataset, Images, batch};
 use crate::error::{Result, SupernetError};
 use crate::evaluation::Accuracy;
 use crate::random::{Purpose, stream};
+use crate::work::Work;
 
 /// Images in one inference batch.
 const INFERENCE_BATCH: usize = 125;
@@ -79,6 +80,8 @@ pub(crate) struct Workbench<'a> {
     pub batch: Batch,
     inference: Batch,
     order: Vec<u32>,
+    /// What was done on it so far.
+    pub work: Work,
 }
 
 impl<'a> Workbench<'a> {
@@ -92,7 +95,7 @@ impl<'a> Workbench<'a> {
         let mut order: Vec<u32> = (0..dataset.train.len() as u32).collect();
         order.shuffle(&mut stream(seed, Purpose::Images, [0; 3]));
         let (batch, inference) = (Batch::default(), Batch::default());
-        Ok(Self { dataset, executor: Executor::new(), batch, inference, order })
+        Ok(Self { dataset, executor: Executor::new(), batch, inference, order, work: Work::default() })
     }
 
     /// Runs `visit` on batches of the first `count` calibration images (all of them if there are fewer).
@@ -104,6 +107,7 @@ impl<'a> Workbench<'a> {
         let count = count.clamp(1, self.order.len());
         for indices in even_chunks(&self.order[..count], INFERENCE_BATCH) {
             self.inference.load(self.dataset, Part::Train, indices, None);
+            self.work.inferred_images += indices.len() as u64;
             visit(&mut self.executor, &self.inference.pixels, indices.len())?;
         }
         Ok(())
@@ -133,11 +137,26 @@ impl<'a> Workbench<'a> {
         statistics: &[NormStatistics],
         part: Part,
     ) -> Result<Accuracy> {
-        let (mut correct, images) = (0, part.of(self.dataset).len());
-        self.each_answer(network, parameters, statistics, part, |logits, labels| {
+        let images = part.of(self.dataset).len();
+        self.accuracy_on_some(network, parameters, statistics, (part, images))
+    }
+
+    /// Top-1 accuracy on `count` images of a split, at even distances (on all of them if there are fewer).
+    pub fn accuracy_on_some(
+        &mut self,
+        network: &Network,
+        parameters: &[f32],
+        statistics: &[NormStatistics],
+        (part, count): (Part, usize),
+    ) -> Result<Accuracy> {
+        let images = part.of(self.dataset).len();
+        let count = count.clamp(images.min(1), images);
+        let indices: Vec<u32> = (0..count).map(|index| (index * images / count.max(1)) as u32).collect();
+        let mut correct = 0;
+        self.each_answer_to(network, parameters, statistics, (part, &indices), |logits, labels| {
             correct += sartor_engine::losses::correct(logits, labels);
         })?;
-        Ok(Accuracy { correct, images })
+        Ok(Accuracy { correct, images: count })
     }
 
     /// Runs a network on a whole split and shows `visit` the logits and labels of every batch.
@@ -147,15 +166,26 @@ impl<'a> Workbench<'a> {
         parameters: &[f32],
         statistics: &[NormStatistics],
         part: Part,
+        visit: impl FnMut(&[f32], &[usize]),
+    ) -> Result<()> {
+        let indices: Vec<u32> = (0..part.of(self.dataset).len() as u32).collect();
+        self.each_answer_to(network, parameters, statistics, (part, &indices), visit)
+    }
+
+    fn each_answer_to(
+        &mut self,
+        network: &Network,
+        parameters: &[f32],
+        statistics: &[NormStatistics],
+        (part, indices): (Part, &[u32]),
         mut visit: impl FnMut(&[f32], &[usize]),
     ) -> Result<()> {
-        let count = part.of(self.dataset).len();
-        if count == 0 {
+        if indices.is_empty() {
             return Err(SupernetError::EmptySplit { split: part.name() });
         }
-        let indices: Vec<u32> = (0..count as u32).collect();
         for chunk in indices.chunks(INFERENCE_BATCH) {
             self.inference.load(self.dataset, part, chunk, None);
+            self.work.inferred_images += chunk.len() as u64;
             let (pixels, labels) = (&self.inference.pixels, &self.inference.labels);
             visit(self.executor.infer(network, parameters, statistics, pixels, chunk.len())?, labels);
         }

@@ -1,5 +1,6 @@
 //! What a value must be beyond its type: a flat list of rules.
 
+use super::methods::{ARCHITECTURE_SEARCHES, Agent, Methods};
 use super::reading::line_of_key;
 use super::sections::{BEST_METHOD, Budget, Sections};
 use crate::failure::Failure;
@@ -36,6 +37,7 @@ pub fn check(sections: &Sections) -> Result<(), Broken> {
     shares(sections)?;
     rates(sections)?;
     names(sections)?;
+    methods(&sections.method)?;
     trainings(sections)?;
     budget(&sections.search.budget)
 }
@@ -119,6 +121,65 @@ fn names(sections: &Sections) -> Result<(), Broken> {
             format,
             &format!("formats out of {known}"),
         )?;
+    }
+    Ok(())
+}
+
+fn methods(methods: &Methods) -> Result<(), Broken> {
+    let known: Vec<&str> = crate::methods::names().collect();
+    let name = methods.name.as_str();
+    require(known.contains(&name), "method.name", name, &known.join(", "))?;
+    require(!methods.uniform.bits.is_empty(), "method.uniform.bits", "an empty list", "at least one width")?;
+    let Methods { spos, amc, haq, sequential, .. } = methods;
+    for (key, got) in [
+        ("method.spos.population", spos.population),
+        ("method.spos.parents", spos.parents),
+        ("method.spos.images", spos.images),
+        ("method.amc.episodes", amc.episodes),
+        ("method.amc.images", amc.images),
+        ("method.haq.episodes", haq.episodes),
+        ("method.haq.images", haq.images),
+    ] {
+        require(got > 0, key, got, "at least 1")?;
+    }
+    let probability = spos.mutation_probability;
+    require(
+        (0.0..=1.0).contains(&probability),
+        "method.spos.mutation_probability",
+        probability,
+        "from 0 to 1",
+    )?;
+    let kept = amc.least_kept;
+    require(kept > 0.0 && kept <= 1.0, "method.amc.least_kept", kept, "above 0, up to 1")?;
+    positive("method.haq.reward_scale", haq.reward_scale)?;
+    positive("method.sequential.architecture_limit", sequential.architecture_limit)?;
+    positive("method.sequential.pruning_limit", sequential.pruning_limit)?;
+    let search = sequential.architecture.as_str();
+    let listed = ARCHITECTURE_SEARCHES.contains(&search);
+    require(listed, "method.sequential.architecture", search, &ARCHITECTURE_SEARCHES.join(", "))?;
+    agent("amc", &amc.agent)?;
+    agent("haq", &haq.agent)
+}
+
+fn positive(key: &str, got: f64) -> Result<(), Broken> {
+    require(got.is_finite() && got > 0.0, key, got, "a positive number")
+}
+
+fn agent(method: &str, agent: &Agent) -> Result<(), Broken> {
+    let key = |name: &str| format!("method.{method}.agent.{name}");
+    for (name, got) in [("hidden", agent.hidden), ("memory", agent.memory), ("batch", agent.batch)] {
+        require(got > 0, &key(name), got, "at least 1")?;
+    }
+    for (name, got) in [("actor_rate", agent.actor_rate), ("critic_rate", agent.critic_rate)] {
+        positive(&key(name), got)?;
+    }
+    for (name, got) in [
+        ("soft_update", agent.soft_update),
+        ("discount", agent.discount),
+        ("noise", agent.noise),
+        ("noise_decay", agent.noise_decay),
+    ] {
+        require((0.0..=1.0).contains(&got), &key(name), got, "from 0 to 1")?;
     }
     Ok(())
 }

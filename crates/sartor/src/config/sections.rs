@@ -8,6 +8,8 @@ use sartor_supernet::finetune::FinetuneSettings;
 use sartor_supernet::schedule::TrainingSettings;
 use serde::{Deserialize, Serialize};
 
+use super::methods::Methods;
+
 /// A whole config file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,6 +34,8 @@ pub struct Sections {
     pub predictor: Predictor,
     /// The chip.
     pub hardware: Hardware,
+    /// Which search system, and what is particular to it.
+    pub method: Methods,
     /// The search and its budget.
     pub search: Search,
     /// Quantization-aware training of the chosen candidates.

@@ -2,6 +2,8 @@
 
 mod source;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::{Context, Result};
 use sartor_hardware::{Accelerator, CostTable};
 use sartor_search::{AdditiveCosts, Metric};
@@ -23,12 +25,13 @@ pub struct Prices {
     artefacts: Vec<Artefact>,
     space: SearchSpace,
     table: CostTable,
+    lookups: AtomicU64,
 }
 
 impl Prices {
     /// Prices from a table.
     pub fn new(space: SearchSpace, table: CostTable, artefacts: Vec<Artefact>) -> Self {
-        Self { artefacts, space, table }
+        Self { artefacts, space, table, lookups: AtomicU64::new(0) }
     }
 
     /// What later stages depend on.
@@ -51,7 +54,7 @@ impl Prices {
     /// # Errors
     /// A layer that the table lacks.
     pub fn of(&self, candidate: &Candidate) -> Result<Costs> {
-        Ok(named(&self.table.price(&self.space.lower(candidate))?))
+        Ok(named(&self.price(&self.space.lower(candidate))?))
     }
 
     /// Costs that do not add up over blocks.
@@ -65,8 +68,18 @@ impl Prices {
         self.table.extrapolates(workload)
     }
 
+    /// Layers looked up so far.
+    pub fn lookups(&self) -> u64 {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
+    fn price(&self, workload: &Workload) -> Result<sartor_hardware::Costs, sartor_hardware::HardwareError> {
+        self.lookups.fetch_add(workload.layers.len() as u64, Ordering::Relaxed);
+        self.table.price(workload)
+    }
+
     fn of_layers(&self, layers: Vec<sartor_space::Layer>) -> sartor_search::Costs {
-        match self.table.price(&Workload { layers }) {
+        match self.price(&Workload { layers }) {
             Ok(costs) => additive(&costs),
             Err(_) => sartor_search::Costs::UNKNOWN,
         }

@@ -1,9 +1,10 @@
 //! Search: the best mixed-precision candidate under the budget, and the best uniform ones beside it. What the
 //! predictor likes best is measured, the predictor learns from it, and only what was measured can be chosen.
 
-mod hunt;
+pub mod hunt;
 mod knowledge;
-mod limits;
+pub mod limits;
+pub mod proposed;
 mod remeasure;
 
 use std::collections::BTreeSet;
@@ -20,7 +21,8 @@ use super::Stage;
 use super::fit::FittedPredictor;
 use super::profile::Prices;
 use super::train::TrainedSupernet;
-use crate::records::{Best, Costs, Generation, Measured};
+use crate::methods::{self, Meter};
+use crate::records::{Best, Costs, Counters, Generation, Measured};
 use crate::run_folder::artefact::Artefact;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::session::Session;
@@ -41,6 +43,10 @@ pub struct Choice {
 }
 
 impl Choice {
+    fn of(artefacts: Vec<Artefact>) -> Self {
+        Self { artefacts }
+    }
+
     /// What later stages depend on.
     pub fn artefacts(&self) -> &[Artefact] {
         &self.artefacts
@@ -109,18 +115,24 @@ fn search(
     let limits = Limits::resolve(&session.config.search.budget, &session.config.space, prices)?;
     let weights = supernet.weights(session)?;
     let rounds = session.config.search.rounds;
-    let (mut front, mut last) = (Vec::new(), None);
+    let (mut front, mut last, mut meter) = (Vec::new(), None, Meter::default());
     for number in 1..=rounds {
         let predictor = knowledge.after(session, &front)?;
-        let found = hunt::run(session, &limits, prices, &predictor, Kind::Searched)?;
+        let hunt = || hunt::run(session, &limits, prices, &predictor, Kind::Searched);
+        let found = meter.looking_up(prices, hunt)?;
+        meter.asked_predictor(found.evaluated);
+        meter.tried(&found.tried);
         talk::stage_line(Stage::Search.title(), &format!("round {number} of {rounds}: {}", found.describe()));
         let wanted = wanted(session, &limits, prices, &predictor, &found, &front, number)?;
         let round = Round { number, wanted: &wanted };
         front = remeasure::run(session, &weights, &round, front, prices, checkpoint)?;
+        if number < rounds {
+            front.iter().filter(|one| one.round == number).for_each(|one| meter.measured(one.work));
+        }
         last = Some(found);
     }
     let found = last.ok_or_else(|| anyhow::anyhow!("no round was searched"))?;
-    write(session, &limits, prices, &found, front)
+    write(session, (&limits, prices), (&found, meter.counters()), front)
 }
 
 /// What a round measures: the search's own candidates, then the references'.
@@ -169,28 +181,31 @@ fn reference(
 
 fn write(
     session: &Session,
-    limits: &Limits,
-    prices: &Prices,
-    found: &Found,
+    (limits, prices): (&Limits, &Prices),
+    (found, counters): (&Found, Counters),
     front: Vec<Measured>,
 ) -> Result<Vec<String>> {
-    let best = choose(session, limits, prices, found, &front)?;
+    let best = choose(session, (limits, prices), (found, counters), &front)?;
+    keep(session, &best, &found.history, &front)
+}
+
+/// Leaves the stage's artefacts.
+fn keep(session: &Session, best: &Best, rows: &[Generation], front: &[Measured]) -> Result<Vec<String>> {
     talk::stage_line(
         Stage::Search.title(),
         &format!("chosen {}: {} of validation", best.best.id, best.best.measured),
     );
-    session.folder.write(HISTORY, &history(&found.history)?)?;
+    session.folder.write(HISTORY, &history(rows)?)?;
     session.folder.write_json(FRONT, &front)?;
-    session.folder.write_json(BEST, &best)?;
+    session.folder.write_json(BEST, best)?;
     Ok([HISTORY, FRONT, BEST].map(str::to_owned).into())
 }
 
 /// The most accurate measured candidate of every role.
 fn choose(
     session: &Session,
-    limits: &Limits,
-    prices: &Prices,
-    found: &Found,
+    (limits, prices): (&Limits, &Prices),
+    (found, counters): (&Found, Counters),
     front: &[Measured],
 ) -> Result<Best> {
     let of_role = |role: &str| {
@@ -210,6 +225,8 @@ fn choose(
         evaluated: found.evaluated,
         stop_reason: found.stop_reason.to_owned(),
         feasible_share: limits.feasible_share(prices, &mut session.random(Stage::Search))?,
+        method: methods::DEFAULT.to_owned(),
+        counters,
     })
 }
 

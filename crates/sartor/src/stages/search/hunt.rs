@@ -13,6 +13,7 @@ use sartor_space::{Block, BlockBits, Candidate, SearchSpace};
 
 use super::limits::Limits;
 use crate::config::sections::Search as Settings;
+use crate::methods::Tried;
 use crate::progress::{Progress, seconds};
 use crate::records::Generation;
 use crate::session::Session;
@@ -75,6 +76,19 @@ pub struct Wanted {
     pub predicted: f64,
 }
 
+impl Wanted {
+    /// A candidate that a method chose freely.
+    pub fn searched(evaluation: Evaluation) -> Self {
+        let Evaluation { candidate, score, .. } = evaluation;
+        Self { role: Kind::Searched.role(), candidate, predicted: score }
+    }
+
+    /// The same candidate as the method's own choice.
+    pub fn as_searched(self) -> Self {
+        Self { role: Kind::Searched.role(), ..self }
+    }
+}
+
 /// What a search found.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -91,6 +105,8 @@ pub struct Found {
     pub history: Vec<Generation>,
     /// Predicted accuracy against latency and energy.
     pub front: Vec<Evaluation>,
+    /// Widths and bits that it looked at.
+    pub tried: Tried,
     /// Best by prediction, each candidate once, the best first.
     top: Vec<Evaluation>,
 }
@@ -105,6 +121,7 @@ impl Found {
             seconds,
             history: Vec::new(),
             front: outcome.front.sorted().into_iter().cloned().collect(),
+            tried: Tried::default(),
             top: Vec::new(),
         }
     }
@@ -135,17 +152,24 @@ pub fn run(
     within(limits, prices, kind, |domain| loop_over(session, domain, predictor, kind))
 }
 
-fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, kind: Kind) -> Result<Found> {
+/// Searches a domain with a predictor, as `[search]` says.
+///
+/// # Errors
+/// Whatever the strategy or the predictor fails with.
+pub fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, kind: Kind) -> Result<Found> {
     let settings = &session.config.search;
     let started = Instant::now();
     let keep = settings.rounds * settings.measure.max(settings.measure_references);
-    let (mut history, mut top) = (Vec::new(), Top::new(keep));
+    let (mut history, mut top, mut tried) = (Vec::new(), Top::new(keep), Tried::default());
     let title = format!("{} {}", Stage::Search.title(), kind.role());
     let mut progress = Progress::new(&title, settings.generations as u64 + 1, 0);
     let observe = |seen: &sartor_search::Progress<'_>| {
         history.push(generation(seen));
         progress.at(seen.generation, &format!("best predicted {:.2} %", 100.0 * seen.best.score));
-        seen.batch.iter().for_each(|evaluation| top.offer(evaluation));
+        seen.batch.iter().for_each(|evaluation| {
+            top.offer(evaluation);
+            tried.note(&evaluation.candidate);
+        });
         Control::Continue
     };
     let outcome = Runner::new(domain, strategy(settings)?, session.seed(Stage::Search))
@@ -154,7 +178,7 @@ fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, kind
         .with_observer(ObserverMode::Always, observe)
         .run(|candidates| score(domain, predictor, candidates))?;
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Found { history, top: top.sorted(), ..Found::of(kind, outcome, seconds) })
+    Ok(Found { history, tried, top: top.sorted(), ..Found::of(kind, outcome, seconds) })
 }
 
 fn score(
@@ -182,7 +206,8 @@ fn strategy(settings: &Settings) -> Result<Box<dyn Strategy>> {
     })?))
 }
 
-fn generation(seen: &sartor_search::Progress<'_>) -> Generation {
+/// A generation as the history has it.
+pub fn generation(seen: &sartor_search::Progress<'_>) -> Generation {
     let sum: f64 = seen.batch.iter().map(|evaluation| evaluation.score).sum();
     Generation {
         generation: seen.generation - 1,
@@ -193,17 +218,19 @@ fn generation(seen: &sartor_search::Progress<'_>) -> Generation {
 }
 
 /// The best few candidates seen, each once.
-struct Top {
+pub struct Top {
     keep: usize,
     seen: BTreeMap<Candidate, Evaluation>,
 }
 
 impl Top {
-    fn new(keep: usize) -> Self {
+    /// Keeps so many.
+    pub fn new(keep: usize) -> Self {
         Self { keep, seen: BTreeMap::new() }
     }
 
-    fn offer(&mut self, evaluation: &Evaluation) {
+    /// Considers a candidate.
+    pub fn offer(&mut self, evaluation: &Evaluation) {
         if self.seen.contains_key(&evaluation.candidate) {
             return;
         }
@@ -224,7 +251,8 @@ impl Top {
         all
     }
 
-    fn sorted(mut self) -> Vec<Evaluation> {
+    /// The best, best first.
+    pub fn sorted(mut self) -> Vec<Evaluation> {
         let mut all = self.take_sorted();
         all.truncate(self.keep);
         all

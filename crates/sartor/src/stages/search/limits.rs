@@ -38,6 +38,15 @@ impl Limits {
         Ok(Self { budget: Budget::new(limits)?, largest })
     }
 
+    /// Every limit times a factor.
+    ///
+    /// # Errors
+    /// A factor that leaves no positive limit.
+    pub fn scaled(&self, factor: f64) -> Result<Self> {
+        let limits = self.budget.limits().iter().map(|&(metric, limit)| (metric, factor * limit));
+        Ok(Self { budget: Budget::new(limits)?, largest: self.largest.clone() })
+    }
+
     /// The limits by name.
     pub fn as_costs(&self) -> Costs {
         self.budget.limits().iter().map(|(metric, limit)| (metric.name().to_owned(), *limit)).collect()

@@ -70,6 +70,7 @@ fn measure(
     let candidate: &Candidate = &wanted.candidate;
     let id = candidate.id();
     let known = before.iter().find(|other| other.id == id).map(|other| other.measured);
+    let done = sampler.work();
     let measured = match known {
         Some(accuracy) => accuracy,
         None => sampler.measure_mixed(candidate, STREAM)?.into(),
@@ -82,5 +83,6 @@ fn measure(
         predicted: wanted.predicted,
         measured,
         costs: prices.of(candidate)?,
+        work: sampler.work().since(done),
     })
 }

@@ -1,0 +1,197 @@
+//! `[method]`: which search system, and one table for each that has settings of its own. The defaults are the papers'.
+
+use serde::{Deserialize, Serialize};
+
+/// `[method]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Methods {
+    /// Name of the search system; `sartor run --method` overrides it.
+    pub name: String,
+    /// Fixed networks at one width.
+    pub uniform: Uniform,
+    /// Single Path One-Shot.
+    pub spos: Spos,
+    /// AMC: channel pruning by reinforcement learning.
+    pub amc: Amc,
+    /// HAQ: bit-widths by reinforcement learning.
+    pub haq: Haq,
+    /// One after the other.
+    pub sequential: Sequential,
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self {
+            name: "apq".to_owned(),
+            uniform: Uniform::default(),
+            spos: Spos::default(),
+            amc: Amc::default(),
+            haq: Haq::default(),
+            sequential: Sequential::default(),
+        }
+    }
+}
+
+/// `[method.uniform]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Uniform {
+    /// Widths, one network each.
+    pub bits: Vec<u8>,
+}
+
+impl Default for Uniform {
+    fn default() -> Self {
+        Self { bits: vec![8, 6, 4] }
+    }
+}
+
+/// `[method.spos]` (Guo and others 2019, section 4)
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spos {
+    /// Candidates per generation.
+    pub population: usize,
+    /// Best candidates kept as parents.
+    pub parents: usize,
+    /// Generations.
+    pub generations: usize,
+    /// Chance that a block is redrawn during mutation.
+    pub mutation_probability: f64,
+    /// Validation images that score one candidate.
+    pub images: usize,
+}
+
+impl Default for Spos {
+    fn default() -> Self {
+        Self { population: 50, parents: 10, generations: 20, mutation_probability: 0.1, images: 1000 }
+    }
+}
+
+/// The agent of `amc` and `haq`: deep deterministic policy gradient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// Width of the two hidden layers of actor and critic.
+    pub hidden: usize,
+    /// Adam's learning rate of the actor.
+    pub actor_rate: f64,
+    /// Adam's learning rate of the critic.
+    pub critic_rate: f64,
+    /// Share of the new weights that the targets take over in every step.
+    pub soft_update: f64,
+    /// Worth of the next step's value.
+    pub discount: f64,
+    /// Standard deviation of the exploration at first; actions run from 0 to 1.
+    pub noise: f64,
+    /// What is left of the exploration after each episode that follows the warm-up.
+    pub noise_decay: f64,
+    /// Steps remembered.
+    pub memory: usize,
+    /// Steps in one update.
+    pub batch: usize,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            hidden: 300,
+            actor_rate: 1e-4,
+            critic_rate: 1e-3,
+            soft_update: 0.01,
+            discount: 1.0,
+            noise: 0.5,
+            noise_decay: 0.99,
+            memory: 2000,
+            batch: 64,
+        }
+    }
+}
+
+/// `[method.amc]` (He and others 2018, section 3)
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Amc {
+    /// Networks pruned and scored.
+    pub episodes: usize,
+    /// Episodes of random actions before the agent learns.
+    pub warm_up: usize,
+    /// Least share of a layer's channels that is kept.
+    pub least_kept: f64,
+    /// Width of every searched layer, before and after.
+    pub bits: u8,
+    /// Validation images that score one network.
+    pub images: usize,
+    /// The agent.
+    pub agent: Agent,
+}
+
+impl Default for Amc {
+    fn default() -> Self {
+        Self { episodes: 400, warm_up: 100, least_kept: 0.2, bits: 8, images: 1000, agent: Agent::default() }
+    }
+}
+
+/// `[method.haq]` (Wang and others 2019, section 3)
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Haq {
+    /// Policies scored.
+    pub episodes: usize,
+    /// Episodes of random actions before the agent learns.
+    pub warm_up: usize,
+    /// The reward is this times the change of accuracy.
+    pub reward_scale: f64,
+    /// The fixed network is the largest of its family that meets the budget at this width everywhere.
+    pub reference_bits: u8,
+    /// Whether every policy is briefly fine-tuned (as `samples.finetune` says) before it is scored.
+    pub finetune: bool,
+    /// Validation images that score one policy without fine-tuning.
+    pub images: usize,
+    /// The agent.
+    pub agent: Agent,
+}
+
+impl Default for Haq {
+    fn default() -> Self {
+        Self {
+            episodes: 600,
+            warm_up: 20,
+            reward_scale: 0.1,
+            reference_bits: 6,
+            finetune: true,
+            images: 1000,
+            agent: Agent::default(),
+        }
+    }
+}
+
+/// `[method.sequential]`: architecture, then channels (`[method.amc]`), then bits (`[method.haq]`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sequential {
+    /// How the architecture is found, see [`ARCHITECTURE_SEARCHES`].
+    pub architecture: String,
+    /// Whether channels are pruned between architecture and bits; without it, this is "NAS + quantization".
+    pub pruning: bool,
+    /// Limits of the architecture search, as a multiple of the budget.
+    pub architecture_limit: f64,
+    /// Limits of the pruning, as a multiple of the budget.
+    pub pruning_limit: f64,
+}
+
+/// What may find the architecture of a sequential search.
+pub const ARCHITECTURE_SEARCHES: [&str; 1] = ["evolution"];
+
+impl Default for Sequential {
+    /// The multiples are those of the papers' table 2: 13.14 ms, 9.77 ms, 8.45 ms.
+    fn default() -> Self {
+        Self {
+            architecture: "evolution".to_owned(),
+            pruning: true,
+            architecture_limit: 1.555,
+            pruning_limit: 1.156,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! # Methods: every search system of the papers, on one space, one supernet, one chip
+//!
+//! A method gets a [`Bench`]: the trained supernet, the prices, the limits, and ways to ask how accurate a candidate
+//! is. It gives a [`Proposal`]: candidates within the limits, the preferred one first. What follows is the same for
+//! all: the first few are measured after the same short fine-tune, the best is fine-tuned, exported and verified.
+//!
+//! To add one: a file here (glue) with the algorithm in its own crate, a line in [`METHODS`], a table in
+//! `config/methods.rs` if it has settings, and a section in `docs/method.md`. `tests` runs over the list.
+
+mod bench;
+mod chamnet;
+mod meter;
+mod spos;
+mod uniform;
+
+use anyhow::Result;
+use sartor_space::suggest::nearest;
+
+use crate::failure::Failure;
+use crate::records::Generation;
+use crate::stages::search::hunt::Wanted;
+
+pub use bench::Bench;
+pub use meter::{Meter, Tried};
+
+/// The method that every run has unless it says otherwise.
+pub const DEFAULT: &str = "apq";
+
+/// A search system.
+#[derive(Debug)]
+pub struct Method {
+    /// Its name in configuration files and on the command line.
+    pub name: &'static str,
+    /// What it does, for people.
+    pub title: &'static str,
+    /// Where it is from.
+    pub paper: &'static str,
+    /// How it finds candidates.
+    pub way: Way,
+}
+
+/// How a method finds candidates.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    /// The papers' joint search: both predictors, rounds of searching and measuring.
+    Joint,
+    /// It proposes; `samples` says whether it needs the full-precision accuracies first.
+    Proposing {
+        /// Whether full-precision accuracies are sampled for it.
+        samples: bool,
+        /// What it proposes.
+        propose: fn(&Bench<'_>) -> Result<Proposal>,
+    },
+}
+
+/// What a method proposes.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Candidates within the limits that are worth measuring, the preferred one first, each once.
+    pub ranked: Vec<Wanted>,
+    /// Candidates (policies, networks, samples) that it looked at.
+    pub evaluated: u64,
+    /// Why it stopped.
+    pub stop_reason: String,
+    /// Generation by generation, or episode by episode.
+    pub history: Vec<Generation>,
+}
+
+/// All methods, the papers' own first.
+pub const METHODS: &[Method] = &[
+    Method {
+        name: DEFAULT,
+        title: "joint search of architecture, widths and bits with a transferred predictor",
+        paper: "EMS/APQ",
+        way: Way::Joint,
+    },
+    Method {
+        name: "spos",
+        title: "evolution scored by the supernet itself",
+        paper: "Single Path One-Shot (Guo and others, 2019)",
+        way: Way::Proposing { samples: false, propose: spos::propose },
+    },
+    Method {
+        name: "chamnet",
+        title: "evolution with a Gaussian process, full precision; deployed at 8 bits",
+        paper: "ChamNet (Dai and others, 2019)",
+        way: Way::Proposing { samples: true, propose: chamnet::propose },
+    },
+    Method {
+        name: "uniform",
+        title: "fixed networks at one width everywhere",
+        paper: "MobileNetV2 (Sandler and others, 2018)",
+        way: Way::Proposing { samples: false, propose: uniform::propose },
+    },
+];
+
+/// Names of all methods.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.name)
+}
+
+/// The method of a name.
+///
+/// # Errors
+/// An unknown name, with the nearest one.
+pub fn named(name: &str) -> Result<&'static Method, Failure> {
+    METHODS.iter().find(|method| method.name == name).ok_or_else(|| {
+        let hint = match nearest(name, names()) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => format!("methods: {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        Failure::bad_input(format!("unknown method `{name}`")).hint(hint)
+    })
+}
