@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+mod curves;
 mod failure;
 mod methods;
 mod pipeline;

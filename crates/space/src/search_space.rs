@@ -15,6 +15,7 @@ use crate::specification::Specification;
 /// Presets that ship with the program: name and TOML text.
 const PRESETS: &[(&str, &str)] = &[
     ("quickstart", include_str!("../presets/quickstart.toml")),
+    ("quickstart-elastic", include_str!("../presets/quickstart-elastic.toml")),
     ("cifar", include_str!("../presets/cifar.toml")),
     ("apq", include_str!("../presets/apq.toml")),
     ("gong", include_str!("../presets/gong.toml")),

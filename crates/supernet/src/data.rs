@@ -31,4 +31,5 @@ pub use images::Images;
 pub use normalization::Normalization;
 pub use source::Source;
 pub use split::{Split, balanced_subset};
+pub(crate) use stream::Ahead;
 pub use stream::{Batch, BatchPlan, BatchStream, batch_at};

@@ -13,13 +13,12 @@ use std::sync::Arc;
 use sartor_engine::optimizer::Sgd;
 use sartor_space::{Candidate, SearchSpace};
 
-use crate::data::{Augmentation, Dataset, epoch_order};
+use crate::data::{Ahead, Augmentation, BatchPlan, Dataset};
 use crate::error::{Result, SupernetError};
 use crate::evaluation::Accuracy;
 use crate::objective::{Objective, Outcome, Scratch};
 use crate::progress::{Observer, StepReport, check_loss};
 use crate::quantized::Model;
-use crate::random::{Purpose, stream};
 use crate::schedule::learning_rate;
 use crate::supernet::Supernet;
 use crate::teacher::Teacher;
@@ -126,7 +125,7 @@ pub(crate) struct Tuning {
     step: usize,
     steps: usize,
     steps_per_epoch: usize,
-    order: Vec<u32>,
+    batches: Ahead,
     scratch: Scratch,
 }
 
@@ -142,8 +141,11 @@ impl Tuning {
         let (length, images) = (model.parameters.len(), workbench.dataset.train.len());
         let mut decay_mask = model.layout.decay_mask();
         decay_mask.resize(length, false);
+        let steps = settings.total_steps(images);
+        let plan = batch_plan(&settings, workbench.dataset, seed);
         Ok(Self {
-            steps: settings.total_steps(images),
+            batches: Ahead::new(workbench.dataset.train.clone(), plan, steps as u64),
+            steps,
             steps_per_epoch: steps_per_epoch(&settings, images),
             settings,
             model,
@@ -152,7 +154,6 @@ impl Tuning {
             gradients: vec![0.0; length],
             decay_mask,
             step: 0,
-            order: vec![],
             scratch: Scratch::default(),
         })
     }
@@ -162,7 +163,7 @@ impl Tuning {
     }
 
     pub fn step(&mut self, workbench: &mut Workbench<'_>, teacher: Option<&Teacher>) -> Result<StepReport> {
-        self.load_batch(workbench);
+        self.batches.take(self.step as u64, &mut workbench.batch)?;
         self.scratch.teacher_logits.clear();
         if let Some(teacher) = teacher {
             teacher.logits(workbench, &mut self.scratch.teacher_logits)?;
@@ -174,19 +175,6 @@ impl Tuning {
         self.descend(rate)?;
         self.step += 1;
         Ok(self.report(outcome, rate, workbench.batch.labels.len()))
-    }
-
-    fn load_batch(&mut self, workbench: &mut Workbench<'_>) {
-        let (epoch, index) = (self.step / self.steps_per_epoch, self.step % self.steps_per_epoch);
-        let images = workbench.dataset.train.len();
-        if index == 0 || self.order.is_empty() {
-            self.order = epoch_order(images, self.seed, epoch as u64);
-        }
-        let batch = self.settings.batch.min(images);
-        let mut rng = stream(self.seed, Purpose::Augment, [u64::MAX, epoch as u64, index as u64]);
-        let augmentation = Augmentation { shift: self.settings.shift, flip: self.settings.flip };
-        let indices = &self.order[index * batch..][..batch];
-        workbench.batch.load(workbench.dataset, Part::Train, indices, Some((&augmentation, &mut rng)));
     }
 
     fn gradients(&mut self, workbench: &mut Workbench<'_>) -> Result<Outcome> {
@@ -242,5 +230,16 @@ impl SupernetError {
             Self::Engine(error) => Self::at_step(error, phase, step),
             other => other,
         }
+    }
+}
+
+fn batch_plan(settings: &FinetuneSettings, dataset: &Dataset, seed: u64) -> BatchPlan {
+    BatchPlan {
+        batch: settings.batch.min(dataset.train.len()),
+        seed,
+        epochs_before: 0,
+        lane: u64::MAX,
+        augmentation: Some(Augmentation { shift: settings.shift, flip: settings.flip }),
+        normalization: dataset.normalization,
     }
 }

@@ -49,7 +49,7 @@ pub fn dataset() -> Dataset {
     let normalization = Normalization::of(&train);
     Dataset {
         name: "stripes".into(),
-        train,
+        train: train.into(),
         validation,
         test,
         classes: 4,

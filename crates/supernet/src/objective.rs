@@ -47,7 +47,7 @@ impl Objective {
     ) -> Result<Outcome> {
         let labels = &workbench.batch.labels;
         let executor = &mut workbench.executor;
-        let logits = executor.forward_train(network, parameters, &workbench.batch.pixels, labels.len())?;
+        let logits = executor.forward_train(network, parameters, &workbench.batch.images, labels.len())?;
         scratch.logits.clear();
         scratch.logits.extend_from_slice(logits);
         let outcome = self.outcome(scratch, labels, network.head.classes, scale)?;

@@ -32,6 +32,13 @@ pub struct StepReport {
     pub ends_phase: bool,
 }
 
+impl StepReport {
+    /// Phase, loss and accuracy in a line.
+    pub fn line(&self) -> String {
+        format!("{}  loss {:.3}  {:.0} % of the batch", self.phase, self.loss, 100.0 * self.accuracy)
+    }
+}
+
 /// Is told what happens during training.
 pub trait Observer {
     /// After every step.

@@ -41,7 +41,7 @@ impl Teacher {
 
     /// Writes the logits of the workbench's training batch into `logits`.
     pub fn logits(&self, workbench: &mut Workbench<'_>, logits: &mut Vec<f32>) -> Result<()> {
-        let (pixels, count) = (&workbench.batch.pixels, workbench.batch.labels.len());
+        let (pixels, count) = (&workbench.batch.images, workbench.batch.labels.len());
         let executor = &mut workbench.executor;
         let answer = executor.infer(&self.network, &self.parameters, &self.statistics, pixels, count)?;
         logits.clear();

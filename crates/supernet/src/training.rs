@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sartor_engine::optimizer::Sgd;
 use sartor_space::{Candidate, SearchSpace, Subnet};
 
-use crate::data::{Augmentation, Dataset, epoch_order};
+use crate::data::{Ahead, Augmentation, BatchPlan, Dataset};
 use crate::error::Result;
 use crate::instantiate::network;
 use crate::objective::{Objective, Outcome, Scratch};
@@ -24,7 +24,7 @@ use crate::schedule::{Open, Phase, TrainingSettings};
 use crate::sorting::sort_channels;
 use crate::supernet::Supernet;
 use crate::teacher::Teacher;
-use crate::workbench::{Part, Workbench};
+use crate::workbench::Workbench;
 
 mod checkpoint;
 #[cfg(test)]
@@ -52,8 +52,7 @@ pub struct Trainer<'a> {
     gradients: Vec<f32>,
     teacher: Option<Arc<Teacher>>,
     position: Position,
-    order: Vec<u32>,
-    order_of: Option<(usize, usize)>,
+    batches: Option<(usize, Ahead)>,
     scratch: Scratch,
 }
 
@@ -83,8 +82,7 @@ impl<'a> Trainer<'a> {
             parameters,
             teacher: None,
             position: Position::default(),
-            order: vec![],
-            order_of: None,
+            batches: None,
             scratch: Scratch::default(),
         })
     }
@@ -109,10 +107,27 @@ impl<'a> Trainer<'a> {
         self.settings.phases.iter().map(|phase| phase.epochs * self.steps_per_epoch()).sum()
     }
 
+    /// Steps behind the current position.
+    pub fn steps_done(&self) -> usize {
+        self.epochs_before(self.position.phase) * self.steps_per_epoch() + self.position.step
+    }
+
     /// Image passes of the whole schedule (a step counts its batch once per subnet): a measure of the work.
     pub fn total_work(&self) -> usize {
+        self.work_of(self.settings.phases.len())
+    }
+
+    /// Image passes behind the current position.
+    pub fn work_done(&self) -> usize {
+        let Position { phase, step } = self.position;
+        let subnets = self.settings.phases.get(phase).map_or(0, |phase| phase.subnets);
+        self.work_of(phase) + step * subnets * self.batch()
+    }
+
+    fn work_of(&self, phases: usize) -> usize {
         let work = |phase: &Phase| phase.epochs * phase.subnets;
-        self.settings.phases.iter().map(work).sum::<usize>() * self.steps_per_epoch() * self.batch()
+        let passes: usize = self.settings.phases[..phases].iter().map(work).sum();
+        passes * self.steps_per_epoch() * self.batch()
     }
 
     /// The weights as they are now.
@@ -179,20 +194,25 @@ impl<'a> Trainer<'a> {
     }
 
     fn load_batch(&mut self) -> Result<()> {
-        let (epoch, index) =
-            (self.position.step / self.steps_per_epoch(), self.position.step % self.steps_per_epoch());
-        let (phase, batch) = (self.position.phase, self.batch());
-        if self.order_of != Some((phase, epoch)) {
-            let nth = (self.epochs_before(phase) + epoch) as u64;
-            self.order = epoch_order(self.workbench.dataset.train.len(), self.seed, nth);
-            self.order_of = Some((phase, epoch));
+        let Position { phase, step } = self.position;
+        if self.batches.as_ref().is_none_or(|(of, _)| *of != phase) {
+            let steps = self.settings.phases[phase].epochs * self.steps_per_epoch();
+            let images = self.workbench.dataset.train.clone();
+            self.batches = Some((phase, Ahead::new(images, self.batch_plan(phase), steps as u64)));
         }
-        let mut rng = stream(self.seed, Purpose::Augment, [phase as u64, epoch as u64, index as u64]);
-        let augmentation = Augmentation { shift: self.settings.shift, flip: self.settings.flip };
-        let indices = &self.order[index * batch..][..batch];
-        let Workbench { dataset, batch, .. } = &mut self.workbench;
-        batch.load(dataset, Part::Train, indices, Some((&augmentation, &mut rng)));
-        Ok(())
+        let (_, batches) = self.batches.as_mut().expect("just made");
+        Ok(batches.take(step as u64, &mut self.workbench.batch)?)
+    }
+
+    fn batch_plan(&self, phase: usize) -> BatchPlan {
+        BatchPlan {
+            batch: self.batch(),
+            seed: self.seed,
+            epochs_before: self.epochs_before(phase) as u64,
+            lane: phase as u64,
+            augmentation: Some(Augmentation { shift: self.settings.shift, flip: self.settings.flip }),
+            normalization: self.workbench.dataset.normalization,
+        }
     }
 
     fn epochs_before(&self, phase: usize) -> usize {

@@ -3,11 +3,10 @@
 //! Everything that runs networks shares one, so that no buffer is allocated inside a training step.
 
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use sartor_engine::{Executor, Network, NormStatistics};
 use sartor_space::SearchSpace;
 
-use crate::data::{Augmentation, Dataset, Images, batch};
+use crate::data::{Batch, Dataset, Images, batch};
 use crate::error::{Result, SupernetError};
 use crate::evaluation::Accuracy;
 use crate::random::{Purpose, stream};
@@ -47,32 +46,6 @@ impl Part {
     }
 }
 
-/// A batch as the engine wants it.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// `[images × size × size × channels]`, normalised.
-    pub pixels: Vec<f32>,
-    /// One class per image.
-    pub labels: Vec<usize>,
-    raw_labels: Vec<u32>,
-}
-
-impl Batch {
-    /// Fills the buffers with these images.
-    pub fn load(
-        &mut self,
-        dataset: &Dataset,
-        part: Part,
-        indices: &[u32],
-        augment: Option<(&Augmentation, &mut ChaCha8Rng)>,
-    ) {
-        let images = part.of(dataset);
-        batch(images, indices, &dataset.normalization, augment, &mut self.pixels, &mut self.raw_labels);
-        self.labels.clear();
-        self.labels.extend(self.raw_labels.iter().map(|&label| label as usize));
-    }
-}
-
 /// An executor and batch buffers on one data set.
 pub(crate) struct Workbench<'a> {
     pub dataset: &'a Dataset,
@@ -106,9 +79,9 @@ impl<'a> Workbench<'a> {
     ) -> Result<()> {
         let count = count.clamp(1, self.order.len());
         for indices in even_chunks(&self.order[..count], INFERENCE_BATCH) {
-            self.inference.load(self.dataset, Part::Train, indices, None);
+            load(&mut self.inference, self.dataset, Part::Train, indices);
             self.work.inferred_images += indices.len() as u64;
-            visit(&mut self.executor, &self.inference.pixels, indices.len())?;
+            visit(&mut self.executor, &self.inference.images, indices.len())?;
         }
         Ok(())
     }
@@ -184,13 +157,18 @@ impl<'a> Workbench<'a> {
             return Err(SupernetError::EmptySplit { split: part.name() });
         }
         for chunk in indices.chunks(INFERENCE_BATCH) {
-            self.inference.load(self.dataset, part, chunk, None);
+            load(&mut self.inference, self.dataset, part, chunk);
             self.work.inferred_images += chunk.len() as u64;
-            let (pixels, labels) = (&self.inference.pixels, &self.inference.labels);
+            let (pixels, labels) = (&self.inference.images, &self.inference.labels);
             visit(self.executor.infer(network, parameters, statistics, pixels, chunk.len())?, labels);
         }
         Ok(())
     }
+}
+
+/// Fills a batch with images as they are.
+fn load(into: &mut Batch, dataset: &Dataset, part: Part, indices: &[u32]) {
+    batch(part.of(dataset), indices, &dataset.normalization, None, &mut into.images, &mut into.labels);
 }
 
 /// Chunks of nearly equal length, none above `most`: a small last batch would give poor statistics.

@@ -5,7 +5,6 @@ use sartor_export::QuantizedNetwork;
 use sartor_space::Candidate;
 use sartor_supernet::evaluation::Evaluator;
 use sartor_supernet::finetune::{FinetunedModel, Finetuner};
-use sartor_supernet::progress::StepReport;
 use sartor_supernet::{Part, Supernet};
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use super::Stage;
 use super::integers;
 use super::search::Choice;
 use super::train::TrainedSupernet;
+use crate::curves::{self, Curve, Pace};
 use crate::progress::Progress;
 use crate::records::{Best, Costs, Measured, Score};
 use crate::run_folder::artefact::Artefact;
@@ -52,11 +52,15 @@ impl Models {
 
 /// Name of a model's weights.
 pub fn weights_name(id: &str) -> String {
-    format!("models/{id}/weights.safetensors")
+    format!("{}/weights.safetensors", place(id))
+}
+
+fn place(id: &str) -> String {
+    format!("models/{id}")
 }
 
 fn score_name(id: &str) -> String {
-    format!("models/{id}/score.json")
+    format!("{}/score.json", place(id))
 }
 
 /// Fine-tunes, or keeps what is there.
@@ -105,12 +109,14 @@ fn tune(
     checkpoint: &Checkpoint,
 ) -> Result<Vec<String>> {
     let id = measured.id.as_str();
-    let outputs = vec![weights_name(id), score_name(id)];
+    let [table, events] = curves::names(&place(id));
+    let outputs = vec![weights_name(id), score_name(id), table, events];
     let done = format!("{id}.done");
     if checkpoint.read(&done)?.is_some() {
         return Ok(outputs);
     }
-    let model = train(session, weights, measured, checkpoint)?;
+    let (model, curve) = train(session, weights, measured, checkpoint)?;
+    curve.write(&session.folder, &place(id))?;
     let (model, network) = integers::settle(&session.config.space, &model)?;
     session.folder.write(&outputs[0], &model.to_bytes(&session.config.space))?;
     let score = score(session, (&model, &network), measured)?;
@@ -128,34 +134,46 @@ fn train(
     weights: &Supernet,
     measured: &Measured,
     checkpoint: &Checkpoint,
-) -> Result<FinetunedModel> {
-    let state = format!("{}.safetensors", measured.id);
-    let mut tuner = resume(session, weights, measured, checkpoint.read(&state)?)?;
+) -> Result<(FinetunedModel, Curve)> {
+    let (state, table) = (format!("{}.safetensors", measured.id), format!("{}.csv", measured.id));
+    let (mut tuner, mut curve) = resume(session, weights, measured, checkpoint, &state, &table)?;
     let title = format!("fine-tune {}", measured.role);
     let mut progress = Progress::new(&title, tuner.total_steps() as u64, tuner.position() as u64);
+    let mut pace = Pace::start();
     while !tuner.is_done() {
-        tuner.epoch(&mut |report: &StepReport| {
-            let text = format!("loss {:.3}  {:.0} % of the batch", report.loss, 100.0 * report.accuracy);
-            progress.at(report.overall as u64 + 1, &text);
-        })?;
-        checkpoint.write(&state, &tuner.to_bytes())?;
+        let report = tuner.step()?;
+        curve.push(&report);
+        progress.at(tuner.position() as u64, &report.line());
+        if pace.is_due(&report) {
+            checkpoint.write(&table, &curve.to_csv()?)?;
+            checkpoint.write(&state, &tuner.to_bytes())?;
+            curve.write_events(&session.folder, &place(&measured.id))?;
+        }
     }
-    Ok(tuner.finish()?)
+    Ok((tuner.finish()?, curve))
 }
 
+/// A fine-tuning at its last checkpoint, or a fresh one.
 fn resume<'a>(
     session: &'a Session,
     weights: &Supernet,
     measured: &Measured,
-    state: Option<Vec<u8>>,
-) -> Result<Finetuner<'a>> {
+    checkpoint: &Checkpoint,
+    state: &str,
+    table: &str,
+) -> Result<(Finetuner<'a>, Curve)> {
     let (space, dataset) = (&session.config.space, session.dataset()?);
     let candidate = Candidate::from_json(&measured.candidate.to_string(), space)?;
     let (settings, seed) = (session.config.finetune.clone(), session.seed(Stage::Finetune));
-    Ok(match state {
-        Some(state) => Finetuner::from_bytes(&state, space, dataset, weights, &candidate, settings, seed)?,
-        None => Finetuner::new(space, dataset, weights, &candidate, settings, seed)?,
-    })
+    if let Some(state) = checkpoint.read(state)? {
+        let tuner =
+            Finetuner::from_bytes(&state, space, dataset, weights, &candidate, settings.clone(), seed)?;
+        if let Some(curve) = Curve::resume(checkpoint, table, tuner.position())? {
+            return Ok((tuner, curve));
+        }
+    }
+    let tuner = Finetuner::new(space, dataset, weights, &candidate, settings, seed)?;
+    Ok((tuner, Curve::default()))
 }
 
 fn score(

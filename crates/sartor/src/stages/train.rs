@@ -1,25 +1,27 @@
-//! Train the supernet: progressive shrinking, a checkpoint after every epoch.
+//! Train the supernet: progressive shrinking, a checkpoint after every epoch and now and then within long ones.
 
 use anyhow::{Context, Result};
 use sartor_supernet::evaluation::Evaluator;
-use sartor_supernet::progress::StepReport;
 use sartor_supernet::training::Trainer;
 use sartor_supernet::{Part, Supernet};
 
 use super::Stage;
+use crate::curves::{self, Curve, Pace};
 use crate::progress::Progress;
-use crate::records::{Epoch, Splits, SupernetMetrics};
+use crate::records::{Splits, SupernetMetrics};
 use crate::run_folder::artefact::Artefact;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::session::Session;
 use crate::statistics::Accuracy;
 use crate::talk;
 
+const PLACE: &str = "supernet";
 const WEIGHTS: &str = "supernet/weights.safetensors";
 /// Artefact of the metrics.
 pub const METRICS: &str = "supernet/metrics.json";
 const STATE: &str = "trainer.safetensors";
-const NOTES: &str = "notes.json";
+const CURVE: &str = "curve.csv";
+const TEACHER: &str = "teacher.json";
 
 /// A trained supernet in the run folder.
 #[derive(Debug)]
@@ -65,69 +67,60 @@ pub fn finished(session: &Session) -> Result<TrainedSupernet> {
     Ok(TrainedSupernet { artefacts: session.finished(Stage::Train)? })
 }
 
-/// What is noted beside the trainer's state.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-struct Notes {
-    epochs: Vec<Epoch>,
+/// A training under way.
+struct Training<'a> {
+    trainer: Trainer<'a>,
+    curve: Curve,
+    /// The largest network's score when its phase ended.
     teacher: Option<Accuracy>,
 }
 
 fn train(session: &Session, checkpoint: &Checkpoint) -> Result<Vec<String>> {
-    let (mut trainer, mut notes) = resume(session, checkpoint)?;
-    let mut progress = Progress::new(Stage::Train.title(), trainer.total_steps() as u64, 0);
-    while !trainer.is_done() {
-        let (report, loss) = epoch(&mut trainer, &mut progress)?;
-        let number = (report.step + 1) / trainer.steps_per_epoch();
-        notes.epochs.push(Epoch { phase: report.phase.clone(), epoch: number, loss });
-        if report.ends_phase && notes.teacher.is_none() {
-            notes.teacher = Some(largest(session, &trainer.supernet())?);
+    let mut training = resume(session, checkpoint)?;
+    let (total, done) = (training.trainer.total_work(), training.trainer.work_done());
+    let mut progress = Progress::new(Stage::Train.title(), total as u64, done as u64);
+    let mut pace = Pace::start();
+    while !training.trainer.is_done() {
+        let report = training.trainer.step()?;
+        training.curve.push(&report);
+        progress.at(training.trainer.work_done() as u64, &report.line());
+        if report.ends_phase && training.teacher.is_none() {
+            training.teacher = Some(largest(session, &training.trainer.supernet())?);
         }
-        checkpoint.write(NOTES, &serde_json::to_vec(&notes)?)?;
-        checkpoint.write(STATE, &trainer.to_bytes())?;
+        if pace.is_due(&report) || report.ends_phase {
+            training.save(session, checkpoint)?;
+        }
     }
     drop(progress);
-    finish(session, &trainer.supernet(), notes)
+    finish(session, training)
 }
 
-/// A trainer at its last checkpoint, or a fresh one.
-fn resume<'a>(session: &'a Session, checkpoint: &Checkpoint) -> Result<(Trainer<'a>, Notes)> {
+impl Training<'_> {
+    /// The state comes last: whatever lies beside it then reaches at least as far.
+    fn save(&self, session: &Session, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.write(CURVE, &self.curve.to_csv()?)?;
+        checkpoint.write(TEACHER, &serde_json::to_vec(&self.teacher)?)?;
+        checkpoint.write(STATE, &self.trainer.to_bytes())?;
+        self.curve.write_events(&session.folder, PLACE)?;
+        Ok(())
+    }
+}
+
+/// A training at its last checkpoint, or a fresh one.
+fn resume<'a>(session: &'a Session, checkpoint: &Checkpoint) -> Result<Training<'a>> {
     let (space, dataset) = (&session.config.space, session.dataset()?);
     let (settings, seed) = (session.config.supernet.clone(), session.seed(Stage::Train));
-    let (Some(state), Some(notes)) = (checkpoint.read(STATE)?, checkpoint.read(NOTES)?) else {
-        return Ok((Trainer::new(space, dataset, settings, seed)?, Notes::default()));
-    };
-    let trainer = Trainer::from_bytes(&state, space, dataset, settings, seed)?;
-    let mut notes: Notes =
-        serde_json::from_slice(&notes).context("cannot understand the training checkpoint")?;
-    notes.epochs.truncate(epochs_done(session, &trainer));
-    talk::stage_line(Stage::Train.title(), &format!("resumed after {} epochs", notes.epochs.len()));
-    Ok((trainer, notes))
-}
-
-/// Epochs behind a trainer's position.
-fn epochs_done(session: &Session, trainer: &Trainer<'_>) -> usize {
-    let position = trainer.position();
-    let phases = &session.config.supernet.phases;
-    let whole: usize = phases.iter().take(position.phase).map(|phase| phase.epochs).sum();
-    whole + position.step / trainer.steps_per_epoch()
-}
-
-/// One epoch; gives its last step and its mean loss.
-fn epoch(trainer: &mut Trainer<'_>, progress: &mut Progress) -> Result<(StepReport, f64)> {
-    let (mut sum, mut steps, mut last) = (0.0, 0u32, None);
-    trainer.epoch(&mut |report: &StepReport| {
-        sum += report.loss;
-        steps += 1;
-        let text = format!(
-            "{}  loss {:.3}  {:.0} % of the batch",
-            report.phase,
-            report.loss,
-            100.0 * report.accuracy
-        );
-        progress.at(report.overall as u64 + 1, &text);
-        last = Some(report.clone());
-    })?;
-    Ok((last.context("an epoch without steps")?, sum / f64::from(steps.max(1))))
+    if let (Some(state), Some(teacher)) = (checkpoint.read(STATE)?, checkpoint.read(TEACHER)?) {
+        let trainer = Trainer::from_bytes(&state, space, dataset, settings.clone(), seed)?;
+        if let Some(curve) = Curve::resume(checkpoint, CURVE, trainer.steps_done())? {
+            let teacher = serde_json::from_slice(&teacher).context("cannot understand the checkpoint")?;
+            let done = format!("resumed after {} of {} steps", trainer.steps_done(), trainer.total_steps());
+            talk::stage_line(Stage::Train.title(), &done);
+            return Ok(Training { trainer, curve, teacher });
+        }
+    }
+    let trainer = Trainer::new(space, dataset, settings, seed)?;
+    Ok(Training { trainer, curve: Curve::default(), teacher: None })
 }
 
 fn evaluator(session: &Session) -> Result<Evaluator<'_>> {
@@ -139,8 +132,8 @@ fn largest(session: &Session, supernet: &Supernet) -> Result<Accuracy> {
     Ok(evaluator(session)?.subnet(supernet, &session.config.space.largest(), Part::Validation)?.into())
 }
 
-fn finish(session: &Session, supernet: &Supernet, notes: Notes) -> Result<Vec<String>> {
-    let space = &session.config.space;
+fn finish(session: &Session, training: Training<'_>) -> Result<Vec<String>> {
+    let (space, supernet) = (&session.config.space, &training.trainer.supernet());
     let mut evaluator = evaluator(session)?;
     let mut score =
         |subnet| -> Result<Accuracy> { Ok(evaluator.subnet(supernet, subnet, Part::Validation)?.into()) };
@@ -148,17 +141,19 @@ fn finish(session: &Session, supernet: &Supernet, notes: Notes) -> Result<Vec<St
         ("largest subnet, inherited weights".to_owned(), score(&space.largest())?),
         ("smallest subnet, inherited weights".to_owned(), score(&space.smallest())?),
     ];
-    let teacher = notes.teacher.context("training ended without a teacher")?;
+    let teacher = training.teacher.context("training ended without a teacher")?;
     let metrics = SupernetMetrics {
         images: splits(session)?,
         teacher,
         inherited: inherited.into(),
-        epochs: notes.epochs,
+        epochs: training.curve.epochs(),
     };
     session.folder.write(WEIGHTS, &supernet.to_bytes(space))?;
     session.folder.write_json(METRICS, &metrics)?;
     talk::stage_line(Stage::Train.title(), &format!("largest network {teacher} of validation"));
-    Ok(vec![WEIGHTS.to_owned(), METRICS.to_owned()])
+    training.curve.write(&session.folder, PLACE)?;
+    let [table, events] = curves::names(PLACE);
+    Ok(vec![WEIGHTS.to_owned(), METRICS.to_owned(), table, events])
 }
 
 fn splits(session: &Session) -> Result<Splits> {

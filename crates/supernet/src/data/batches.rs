@@ -18,12 +18,12 @@ pub fn batch(
     normalization: &Normalization,
     mut augmentation: Option<(&Augmentation, &mut ChaCha8Rng)>,
     out: &mut Vec<f32>,
-    labels: &mut Vec<u32>,
+    labels: &mut Vec<usize>,
 ) {
     out.clear();
     labels.clear();
     out.reserve(indices.len() * images.stride());
-    labels.extend(indices.iter().map(|&index| images.labels[index as usize]));
+    labels.extend(indices.iter().map(|&index| images.labels[index as usize] as usize));
     let table = normalization.table();
     for &index in indices {
         let placement = augmentation.as_mut().map_or(Placement::default(), |(what, rng)| what.draw(rng));

@@ -1,6 +1,7 @@
 //! A data set, read, checked and split.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -13,8 +14,8 @@ use super::{DataError, Images, Normalization, Source, Split};
 pub struct Dataset {
     /// Name for reports.
     pub name: String,
-    /// Images to train on.
-    pub train: Images,
+    /// Images to train on; shared with the threads that prepare batches of them.
+    pub train: Arc<Images>,
     /// Images that search, sampling and the predictor may see.
     pub validation: Images,
     /// Images for the final score only.
@@ -51,6 +52,7 @@ impl Dataset {
         train.check_classes(classes, "training", source.path())?;
         validation.check_classes(classes, "validation", source.path())?;
         let normalization = Normalization::of(&train);
+        let train = Arc::new(train);
         Ok(Dataset { name: source.name(), train, validation, test, classes, normalization, hash })
     }
 

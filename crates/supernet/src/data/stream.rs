@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{Builder, Scope};
+use std::thread::Builder;
 
 use super::{Augmentation, DataError, Images, Normalization, batch, epoch_order};
 use crate::random::{Purpose, stream};
@@ -23,6 +23,10 @@ pub struct BatchPlan {
     pub batch: usize,
     /// Decides order and augmentation.
     pub seed: u64,
+    /// Epochs of the training before this plan's first: no two epochs of a training have the same order.
+    pub epochs_before: u64,
+    /// Plans of the same seed that must not augment alike have different lanes.
+    pub lane: u64,
     /// What may be changed about an image.
     pub augmentation: Option<Augmentation>,
     /// From pixels to numbers.
@@ -33,6 +37,10 @@ impl BatchPlan {
     /// Number of batches in an epoch of this many images; at least 1.
     pub fn batches_per_epoch(&self, images: usize) -> u64 {
         (images / self.batch.max(1)).max(1) as u64
+    }
+
+    fn order(&self, images: usize, epoch: u64) -> Vec<u32> {
+        epoch_order(images, self.seed, self.epochs_before + epoch)
     }
 
     fn check(&self, images: &Images) -> Result<(), DataError> {
@@ -56,7 +64,7 @@ pub struct Batch {
     /// Normalised images, `[images, size, size, channels]`.
     pub images: Vec<f32>,
     /// Their classes.
-    pub labels: Vec<u32>,
+    pub labels: Vec<usize>,
 }
 
 impl Batch {
@@ -71,11 +79,11 @@ impl Batch {
     }
 }
 
-/// The batch of a step, counted from 0 through all epochs.
+/// The batch of a step, counted from 0 through all epochs of the plan.
 pub fn batch_at(images: &Images, plan: &BatchPlan, step: u64) -> Result<Batch, DataError> {
     plan.check(images)?;
     let mut batch = Batch::default();
-    let order = epoch_order(images.len(), plan.seed, step / plan.batches_per_epoch(images.len()));
+    let order = plan.order(images.len(), step / plan.batches_per_epoch(images.len()));
     fill(images, plan, &order, step, &mut batch);
     Ok(batch)
 }
@@ -86,7 +94,7 @@ fn fill(images: &Images, plan: &BatchPlan, order: &[u32], step: u64, into: &mut 
     (into.epoch, into.index) = (step / batches, step % batches);
     let start = into.index as usize * plan.batch;
     let chosen = &order[start..order.len().min(start + plan.batch)];
-    let mut rng = stream(plan.seed, Purpose::Augment, [0, into.epoch, into.index]);
+    let mut rng = stream(plan.seed, Purpose::Augment, [plan.lane, into.epoch, into.index]);
     let augmentation = plan.augmentation.as_ref().map(|augmentation| (augmentation, &mut rng));
     batch(images, chosen, &plan.normalization, augmentation, &mut into.images, &mut into.labels);
 }
@@ -105,21 +113,6 @@ impl BatchStream {
         let (this, ends) = Self::connect();
         let thread =
             Builder::new().name("batches".into()).spawn(move || produce(&images, &plan, steps, ends));
-        thread.map_err(|source| DataError::Thread { source })?;
-        Ok(this)
-    }
-
-    /// As [`BatchStream::spawn`], with borrowed images: the thread ends before the scope does.
-    pub fn spawn_in<'scope, 'env>(
-        scope: &'scope Scope<'scope, 'env>,
-        images: &'env Images,
-        plan: BatchPlan,
-        steps: Range<u64>,
-    ) -> Result<Self, DataError> {
-        plan.check(images)?;
-        let (this, ends) = Self::connect();
-        let thread = Builder::new().name("batches".into());
-        let thread = thread.spawn_scoped(scope, move || produce(images, &plan, steps, ends));
         thread.map_err(|source| DataError::Thread { source })?;
         Ok(this)
     }
@@ -145,6 +138,36 @@ impl Iterator for BatchStream {
     }
 }
 
+/// Batches of one plan by step: a stream that starts anew wherever a step does not follow the one before.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    images: Arc<Images>,
+    plan: BatchPlan,
+    steps: u64,
+    next: u64,
+    stream: Option<BatchStream>,
+}
+
+impl Ahead {
+    /// For the steps below `steps`; starts no thread yet.
+    pub fn new(images: Arc<Images>, plan: BatchPlan, steps: u64) -> Self {
+        Self { images, plan, steps, next: 0, stream: None }
+    }
+
+    /// Puts the batch of a step into `into`, whose memory is used again.
+    pub fn take(&mut self, step: u64, into: &mut Batch) -> Result<(), DataError> {
+        let stream = match self.stream.take().filter(|_| self.next == step) {
+            Some(stream) => stream,
+            None => BatchStream::spawn(self.images.clone(), self.plan, step..self.steps.max(step + 1))?,
+        };
+        let stream = self.stream.insert(stream);
+        let ready = stream.next().map_or_else(|| batch_at(&self.images, &self.plan, step), Ok)?;
+        stream.recycle(std::mem::replace(into, ready));
+        self.next = step + 1;
+        Ok(())
+    }
+}
+
 /// The thread's ends of the two channels.
 struct Ends {
     ready: SyncSender<Batch>,
@@ -157,7 +180,7 @@ fn produce(images: &Images, plan: &BatchPlan, steps: Range<u64>, ends: Ends) {
     for step in steps {
         let epoch = step / batches;
         if order.0 != epoch {
-            order = (epoch, epoch_order(images.len(), plan.seed, epoch));
+            order = (epoch, plan.order(images.len(), epoch));
         }
         let mut batch = ends.free.try_recv().unwrap_or_default();
         fill(images, plan, &order.1, step, &mut batch);
@@ -178,7 +201,8 @@ mod tests {
 
     fn plan(batch: usize) -> BatchPlan {
         let normalization = Normalization { zero_point: 9, scale: 0.25 };
-        BatchPlan { batch, seed: 4, augmentation: Some(Augmentation { shift: 1, flip: true }), normalization }
+        let augmentation = Some(Augmentation { shift: 1, flip: true });
+        BatchPlan { batch, seed: 4, epochs_before: 0, lane: 0, augmentation, normalization }
     }
 
     #[test]
@@ -187,26 +211,43 @@ mod tests {
         for steps in [0..12, 5..12, 7..7] {
             let expected: Vec<Batch> =
                 steps.clone().map(|step| batch_at(&images, &plan(5), step).unwrap()).collect();
-            let owned = BatchStream::spawn(Arc::new(images.clone()), plan(5), steps.clone()).unwrap();
-            assert_eq!(owned.collect::<Vec<_>>(), expected, "{steps:?}");
-            std::thread::scope(|scope| {
-                let mut stream = BatchStream::spawn_in(scope, &images, plan(5), steps.clone()).unwrap();
-                for expected in &expected {
-                    std::thread::yield_now();
-                    let batch = stream.next().unwrap();
-                    assert_eq!(&batch, expected, "{steps:?}");
-                    stream.recycle(batch);
-                }
-                assert!(stream.next().is_none());
-            });
+            let mut stream = BatchStream::spawn(Arc::new(images.clone()), plan(5), steps.clone()).unwrap();
+            for expected in &expected {
+                std::thread::yield_now();
+                let batch = stream.next().unwrap();
+                assert_eq!(&batch, expected, "{steps:?}");
+                stream.recycle(batch);
+            }
+            assert!(stream.next().is_none());
         }
+    }
+
+    #[test]
+    fn steps_may_be_taken_in_any_order() {
+        let images = Arc::new(images(23));
+        let mut ahead = Ahead::new(images.clone(), plan(5), 12);
+        let mut batch = Batch::default();
+        for step in [3, 4, 5, 0, 1, 11, 11] {
+            ahead.take(step, &mut batch).unwrap();
+            assert_eq!(batch, batch_at(&images, &plan(5), step).unwrap(), "step {step}");
+        }
+    }
+
+    #[test]
+    fn epochs_and_lanes_of_a_training_differ() {
+        let images = images(23);
+        let labels = |plan: BatchPlan| batch_at(&images, &plan, 0).unwrap();
+        let later = labels(BatchPlan { epochs_before: 3, ..plan(5) });
+        assert_eq!(later.labels, batch_at(&images, &plan(5), 12).unwrap().labels);
+        let other = labels(BatchPlan { lane: 1, ..plan(5) });
+        assert!(other.labels == labels(plan(5)).labels && other.images != labels(plan(5)).images);
     }
 
     #[test]
     fn an_epoch_shows_every_image_at_most_once() {
         let images = images(23);
         assert_eq!(plan(5).batches_per_epoch(23), 4);
-        let mut seen: Vec<u32> =
+        let mut seen: Vec<usize> =
             (4..8).flat_map(|step| batch_at(&images, &plan(5), step).unwrap().labels).collect();
         seen.sort_unstable();
         seen.dedup();
@@ -223,11 +264,15 @@ mod tests {
 
     #[test]
     fn a_dropped_stream_ends_its_thread() {
-        let images = images(9);
-        std::thread::scope(|scope| {
-            let mut stream = BatchStream::spawn_in(scope, &images, plan(2), 0..u64::MAX).unwrap();
-            assert!(stream.next().is_some());
+        let images = Arc::new(images(9));
+        let mut stream = BatchStream::spawn(images.clone(), plan(2), 0..u64::MAX).unwrap();
+        assert!(stream.next().is_some());
+        drop(stream);
+        let ended = (0..2000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            Arc::strong_count(&images) == 1
         });
+        assert!(ended);
     }
 
     #[test]
