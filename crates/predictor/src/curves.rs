@@ -3,6 +3,7 @@
 //! EMS/APQ, figure 6: pairwise accuracy against the number of mixed-precision pairs, with and without transfer. The
 //! fit is a function given, so that both curves (and every method) are drawn by the same code on the same pairs.
 
+use rayon::prelude::*;
 use sartor_space::Candidate;
 
 use crate::error::PredictorError;
@@ -19,29 +20,30 @@ pub struct CurvePoint {
     pub report: RankingReport,
 }
 
-/// Fits on `sizes` of the pairs, once per seed (another part of the pairs each time), and asks about the held-out ones.
-/// Sizes above the number of pairs are left out.
+/// Fits on `sizes` of the known pairs and asks about the held-out ones: one split (known, held out) per seed, the same for
+/// every size, and another part of the known pairs for every seed. Sizes above the number of known pairs are left out.
+/// Seeds are fitted side by side.
 ///
 /// # Errors
-/// Whatever `fit` reports; [`PredictorError::TooFewPairs`] if the held-out pairs cannot be ordered.
+/// Whatever `fit` reports; [`PredictorError::TooFewPairs`] if held-out pairs cannot be ordered.
 pub fn learning_curve(
-    pairs: &Pairs,
-    held_out: &Pairs,
+    splits: &[(Pairs, Pairs)],
     sizes: &[usize],
     seeds: &[u64],
-    fit: impl Fn(&Pairs, u64) -> Result<Predictor, PredictorError>,
+    fit: impl Fn(&Pairs, u64) -> Result<Predictor, PredictorError> + Sync,
 ) -> Result<Vec<CurvePoint>, PredictorError> {
-    let unordered = || PredictorError::TooFewPairs { got: held_out.len(), needed: 2 };
-    let report = |size: usize, seed: u64| {
-        let (known, _) = pairs.split(size, seed);
-        fit(&known, seed)?.evaluate(held_out, seed)?.ok_or_else(unordered)
+    let unordered = |got: usize| PredictorError::TooFewPairs { got, needed: 2 };
+    let report = |size: usize, (known, held_out): &(Pairs, Pairs), seed: u64| {
+        let scores = fit(&known.split(size, seed).0, seed)?.score(&held_out.candidates)?;
+        RankingReport::point(&scores, &held_out.accuracies).ok_or_else(|| unordered(held_out.len()))
     };
     let point = |&size: &usize| {
-        let reports = seeds.iter().map(|&seed| report(size, seed)).collect::<Result<Vec<_>, _>>()?;
-        let report = RankingReport::over_seeds(&reports).ok_or_else(unordered)?;
-        Ok(CurvePoint { pairs: size, report })
+        let reports = splits.par_iter().zip(seeds).map(|(split, &seed)| report(size, split, seed));
+        let report = RankingReport::over_seeds(&reports.collect::<Result<Vec<_>, _>>()?);
+        Ok(CurvePoint { pairs: size, report: report.ok_or_else(|| unordered(0))? })
     };
-    sizes.iter().filter(|&&size| size <= pairs.len()).map(point).collect()
+    let most = splits.iter().map(|(known, _)| known.len()).min().unwrap_or(0);
+    sizes.iter().filter(|&&size| size <= most).map(point).collect()
 }
 
 /// Positions in `pool` of the `count` candidates that the predictor is least sure of, least sure first.

@@ -10,11 +10,15 @@
 //!    the identity, so networks that differ only in which of two like blocks is skipped are the same network);
 //! 4. totals: log MACs, log parameters, and per stage depth, log MACs, sum of log widths, sum of kernels;
 //! 5. the one-hot bits; 6. bits in numbers: per block and field 2^(−bits), and their means per stage and field;
-//! 7. what a full-precision predictor says about the architecture, if there is one.
+//! 7. what a full-precision predictor says about the architecture, if there is one;
+//! 8. for spaces of few blocks, group 2 once more, a group per block, so that a kernel can learn which blocks matter.
 
 use std::ops::Range;
 
 use sartor_space::{Block, Candidate, Role, SearchSpace, Workload};
+
+/// Most blocks that get a group of their own: each brings four constants to be learnt from the pairs.
+const SINGLED_OUT: usize = 12;
 
 /// Numbers of a candidate, in groups.
 pub(crate) fn describe(space: &SearchSpace, candidate: &Candidate, base: Option<f64>) -> Vec<Vec<f64>> {
@@ -29,6 +33,10 @@ pub(crate) fn describe(space: &SearchSpace, candidate: &Candidate, base: Option<
         groups.push(bit_numbers(space, candidate));
     }
     groups.extend(base.map(|accuracy| vec![accuracy]));
+    if candidate.subnet.blocks.len() <= SINGLED_OUT {
+        let blocks = candidate.subnet.blocks.iter().enumerate();
+        groups.extend(blocks.map(|(index, &block)| block_numbers(space, index, block).to_vec()));
+    }
     groups
 }
 

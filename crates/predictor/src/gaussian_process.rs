@@ -9,7 +9,8 @@
 //! posterior density: marginal likelihood (gradient of equation 5.9, Adam steps) times a wide log-normal prior.
 //! The targets are normal scores (the normal quantiles of the ranks), so that a long tail of bad networks does not
 //! set the scale; predictions are mapped back through the measured accuracies. Only the linear part with groups 1 and
-//! 5 is ridge regression on the encoding: [`Kernel::Linear`].
+//! 5 is ridge regression on the encoding: [`Kernel::Linear`]. The last groups are the blocks one by one, so that the product
+//! learns which blocks go together (automatic relevance determination, section 5.1).
 
 use std::ops::Range;
 
@@ -144,6 +145,28 @@ impl GaussianProcess {
     pub fn means(&self, raw: &[Vec<f64>]) -> Vec<f64> {
         let one = |row: &[f64]| self.accuracy(dot(&self.covariances(row), &self.weights));
         raw.par_iter().map(|row| one(&self.units.apply(row))).collect()
+    }
+
+    /// What the process would have said about each pair without its fold, the constants kept: with α = K⁻¹y and a fold
+    /// F, `mean_F = y_F − (K⁻¹_FF)⁻¹ α_F` (Rasmussen and Williams 2006, section 5.4.2, for more than one pair).
+    /// `accuracies` are those it was fitted on; `None` if a fold's system is singular.
+    pub fn left_out(&self, accuracies: &[f64], folds: &[Vec<usize>]) -> Option<Vec<f64>> {
+        let size = self.weights.len();
+        let inverse = inverse(&self.lower, size);
+        let mut targets = normal_scores(accuracies);
+        for fold in folds {
+            let count = fold.len();
+            let block: Vec<f64> = fold
+                .iter()
+                .flat_map(|&i| fold.iter().map(move |&j| (i, j)))
+                .map(|(i, j)| inverse[i * size + j])
+                .collect();
+            let lower = cholesky(&block, count)?;
+            let alpha: Vec<f64> = fold.iter().map(|&i| self.weights[i]).collect();
+            let shift = back_substitute(&lower, count, &forward_substitute(&lower, count, &alpha));
+            fold.iter().zip(shift).for_each(|(&i, shift)| targets[i] -= shift);
+        }
+        Some(targets.into_iter().map(|score| self.accuracy(score)).collect())
     }
 
     fn covariances(&self, row: &[f64]) -> Vec<f64> {
@@ -483,6 +506,27 @@ mod tests {
                 "{index}: {difference} {}",
                 slopes[index]
             );
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_what_another_process_would_say() {
+        let (table, values) = wave(40);
+        let process = GaussianProcess::fit(table.clone(), &values, Kernel::Full).expect("fit");
+        let fold: Vec<usize> = (0..10).collect();
+        let left = process.left_out(&values, std::slice::from_ref(&fold)).expect("regular");
+        let size = 30;
+        let units = &process.units;
+        let rows: Vec<Vec<f64>> = table.rows.iter().map(|row| units.apply(row)).collect();
+        let rest = Table { rows: rows[10..].to_vec(), groups: table.groups.clone() };
+        let covariance = Parts::of(&rest, &units.counts, size).covariance(&process.constants, Kernel::Full);
+        let lower = cholesky(&covariance, size).expect("positive definite");
+        let targets = normal_scores(&values);
+        let weights = back_substitute(&lower, size, &forward_substitute(&lower, size, &targets[10..]));
+        for index in fold {
+            let between: Vec<f64> = rest.rows.iter().map(|row| process.between(&rows[index], row)).collect();
+            let direct = process.accuracy(dot(&between, &weights));
+            assert!((direct - left[index]).abs() < 1e-6, "{index}: {direct} {}", left[index]);
         }
     }
 

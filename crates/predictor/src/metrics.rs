@@ -137,6 +137,8 @@ pub struct SpreadCalibration {
     pub spread_error_spearman: f64,
     /// Mean spread divided by root mean squared error; 1 would be perfect.
     pub spread_to_error: f64,
+    /// What the spreads must be multiplied by for 95 % of these truths to lie inside mean ± 1.96 spreads.
+    pub scale: f64,
 }
 
 impl SpreadCalibration {
@@ -150,8 +152,17 @@ impl SpreadCalibration {
             coverage: inside as f64 / count,
             spread_error_spearman: spearman(spreads, &errors).unwrap_or(0.0),
             spread_to_error: spreads.iter().sum::<f64>() / count / squared.sqrt().max(f64::MIN_POSITIVE),
+            scale: covering_scale(&errors, spreads),
         })
     }
+}
+
+/// The 95 % quantile of error / (1.96 · spread).
+fn covering_scale(errors: &[f64], spreads: &[f64]) -> f64 {
+    let ratio = |(error, spread): (&f64, &f64)| error / (1.96 * spread.max(1e-12));
+    let mut ratios: Vec<f64> = errors.iter().zip(spreads).map(ratio).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    ratios[(0.95 * (ratios.len() - 1) as f64).ceil() as usize]
 }
 
 fn count_pairs(predicted: &[f64], truth: &[f64]) -> PairCounts {

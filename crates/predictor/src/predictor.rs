@@ -100,7 +100,7 @@ impl Predictor {
         let lesson = Lesson {
             features: &features(space, &pairs.candidates, policy > 0),
             accuracies: &pairs.accuracies,
-            sharing: &Sharing::new(space, policy > 0),
+            sharing: &Sharing::as_set(space, policy > 0, settings.mlp.sharing),
             frozen: Frozen::new(),
             settings: &settings.mlp,
         };

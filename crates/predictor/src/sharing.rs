@@ -55,6 +55,23 @@ impl Sharing {
         Self { architecture, policy, shared_architecture, shared_policy }
     }
 
+    /// No likenesses: every row its own.
+    pub fn none(space: &SearchSpace, policy: bool) -> Self {
+        let encoding = space.encoding();
+        let policies = if policy { encoding.policy_len() } else { 0 };
+        Self {
+            architecture: vec![Vec::new(); encoding.architecture_len()],
+            policy: vec![Vec::new(); policies],
+            shared_architecture: 0,
+            shared_policy: 0,
+        }
+    }
+
+    /// The likenesses, or none, as the settings say.
+    pub fn as_set(space: &SearchSpace, policy: bool, shared: bool) -> Self {
+        if shared { Self::new(space, policy) } else { Self::none(space, policy) }
+    }
+
     /// The shape of the network while it is trained.
     pub fn widened(&self, shape: Shape) -> Shape {
         Shape {

@@ -76,7 +76,7 @@ impl Predictor {
         pairs.check()?;
         self.check_transfer(pairs)?;
         let policy = self.space.encoding().policy_len();
-        let sharing = Sharing::new(&self.space, true);
+        let sharing = Sharing::as_set(&self.space, true, settings.mlp.sharing);
         let lesson = Lesson {
             features: &features(&self.space, &pairs.candidates, true),
             accuracies: &pairs.accuracies,

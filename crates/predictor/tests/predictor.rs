@@ -178,7 +178,8 @@ fn a_learning_curve_rises_and_the_next_pairs_are_the_unsure_ones() {
     let space = space();
     let (known, held_out) = (pairs(&space, 200, false, 1), pairs(&space, 200, false, 2));
     let fit = |pairs: &Pairs, seed| Predictor::fit(&space, pairs, &settings(), seed);
-    let curve = learning_curve(&known, &held_out, &[20, 200, 9999], &[0, 1], fit).expect("curve");
+    let splits = vec![(known.clone(), held_out.clone()); 2];
+    let curve = learning_curve(&splits, &[20, 200, 9999], &[0, 1], fit).expect("curve");
     let sizes: Vec<usize> = curve.iter().map(|point| point.pairs).collect();
     assert_eq!(sizes, [20, 200]);
     assert!(curve[0].report.pairwise_accuracy.value < curve[1].report.pairwise_accuracy.value);

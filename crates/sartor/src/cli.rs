@@ -81,6 +81,38 @@ pub struct PairsArguments {
     pub holdout: Option<Holdout>,
 }
 
+/// Arguments of `sartor fit`.
+#[derive(Debug, Clone, Args)]
+pub struct FitArguments {
+    /// Which pairs.
+    #[command(flatten)]
+    pub pairs: PairsArguments,
+    /// Every method on the same pairs and splits, the papers' network among them, as a table.
+    #[arg(long)]
+    pub compare: bool,
+}
+
+/// Arguments of `sartor transfer`.
+#[derive(Debug, Clone, Args)]
+pub struct TransferArguments {
+    /// Which pairs; with `--pairs`, the full-precision ones, and `--samples` and `--holdout` speak of `--mixed`.
+    #[command(flatten)]
+    pub pairs: PairsArguments,
+    /// Any CSV of mixed-precision pairs (column `candidate` with bits, and `accuracy`).
+    #[arg(long, value_name = "FILE", requires = "pairs")]
+    pub mixed: Option<PathBuf>,
+    /// Variants on the same pairs and splits: policy head before or after the first ReLU, what is frozen, every method
+    /// with and without transfer.
+    #[arg(long)]
+    pub ablate: bool,
+    /// Learning curves: pairwise accuracy against the number of mixed-precision pairs, with and without transfer.
+    #[arg(long)]
+    pub curves: bool,
+    /// CSV of the learning curves (default: `learning-curve.csv`, in the run folder if there is one).
+    #[arg(long, value_name = "FILE", requires = "curves")]
+    pub out: Option<PathBuf>,
+}
+
 /// Which pairs judge a predictor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Holdout {
@@ -112,9 +144,9 @@ pub enum Command {
     /// Measure accuracies of random candidates.
     Sample(SampleArguments),
     /// Fit the full-precision accuracy predictor.
-    Fit(PairsArguments),
+    Fit(FitArguments),
     /// Transfer it to mixed precision.
-    Transfer(PairsArguments),
+    Transfer(TransferArguments),
     /// Price everything the space can reach on a chip.
     Profile(ProfileArguments),
     /// Search the best candidate under the budget.

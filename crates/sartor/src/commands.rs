@@ -18,6 +18,9 @@ mod verify;
 
 use anyhow::Result;
 
+pub use fit::METHODS;
+pub use transfer::VARIANTS;
+
 use crate::cli::{Cli, Command};
 
 /// Does what was asked.

@@ -71,6 +71,52 @@ pub struct Quality {
     pub spearman: Interval,
     /// Mean absolute error, on the 0–1 scale.
     pub mean_absolute_error: Interval,
+    /// How honest the predicted spread is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadQuality>,
+}
+
+/// How honest a predictor's spread is about its errors on held-out pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SpreadQuality {
+    /// Share of held-out accuracies inside mean ± 1.96 spreads; 0.95 would be perfect.
+    pub coverage: Interval,
+    /// What half of the held-out pairs say the spread must be multiplied by, for 0.95.
+    pub scale: Interval,
+    /// The share on the other half, after scaling.
+    pub scaled_coverage: Interval,
+    /// Spearman's ρ between spread and absolute error.
+    pub error_correlation: Interval,
+}
+
+/// `predictor-methods.json`, `transfer-variants.json`: ways to predict on equal pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contender {
+    /// Which way.
+    pub name: String,
+    /// What it is.
+    pub what: String,
+    /// How well it orders.
+    pub quality: Quality,
+}
+
+/// One point of `learning-curve.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CurveRow {
+    /// Which way to predict.
+    pub method: String,
+    /// Whether it starts from full precision.
+    pub transfer: bool,
+    /// Mixed-precision pairs fitted on.
+    pub pairs: usize,
+    /// Pairwise accuracy on the rest.
+    pub pairwise_accuracy: f64,
+    /// Lower end of the 95 % interval over seeds.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Kendall's τ.
+    pub kendall_tau: f64,
 }
 
 /// `predictor-fp.json`, `predictor-mp.json`

@@ -212,7 +212,10 @@ fn missing(stage: Stage, folder: &RunFolder) -> Failure {
 }
 
 /// Sizes the one thread pool; 0 = all cores. A second session in one process keeps the first one's.
-fn size_thread_pool(threads: usize) -> Result<()> {
+///
+/// # Errors
+/// When the pool has another size already.
+pub fn size_thread_pool(threads: usize) -> Result<()> {
     if threads > 0 && rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().is_err() {
         anyhow::ensure!(rayon::current_num_threads() == threads, "the thread pool has another size already");
     }

@@ -1,6 +1,7 @@
 //! The stages, one file each. A stage takes what the one before it returns, leaves its artefacts in the run folder,
 //! and is skipped when its inputs have not changed.
 
+pub mod contest;
 pub mod export;
 pub mod finetune;
 pub mod fit;

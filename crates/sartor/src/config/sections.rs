@@ -198,6 +198,7 @@ impl Predictor {
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,
             ranking: self.ranking,
+            ..MlpSettings::default()
         }
     }
 

@@ -7,7 +7,9 @@ use sartor_hardware::{CostTable, Provenance};
 use sartor_space::SearchSpace;
 use serde::de::DeserializeOwned;
 
-use crate::records::{Best, Generation, Measured, PredictorMetrics, Score, SupernetMetrics, Verification};
+use crate::records::{
+    Best, Contender, CurveRow, Generation, Measured, PredictorMetrics, Score, SupernetMetrics, Verification,
+};
 use crate::run_folder::RunFolder;
 use crate::run_folder::timings::Timings;
 use crate::stages::Stage;
@@ -31,6 +33,12 @@ pub struct Facts {
     pub full_precision: Option<PredictorMetrics>,
     /// Mixed-precision predictor.
     pub mixed_precision: Option<PredictorMetrics>,
+    /// Methods on equal full-precision pairs, if they were compared.
+    pub methods: Vec<Contender>,
+    /// Variants of transfer on equal pairs, if they were compared.
+    pub variants: Vec<Contender>,
+    /// Learning curves, if they were drawn.
+    pub curves: Vec<CurveRow>,
     /// The search's choice.
     pub best: Option<Best>,
     /// Everything that was measured after the search.
@@ -71,9 +79,12 @@ impl Facts {
             supernet: json(folder, "supernet/metrics.json")?,
             full_precision: json(folder, "predictor-fp.json")?,
             mixed_precision: json(folder, "predictor-mp.json")?,
+            methods: json(folder, crate::commands::METHODS)?.unwrap_or_default(),
+            variants: json(folder, crate::commands::VARIANTS)?.unwrap_or_default(),
+            curves: rows(&folder.path(crate::stages::contest::CURVES))?,
             best: json(folder, "search/best.json")?,
             front: json(folder, "search/front.json")?.unwrap_or_default(),
-            history: history(&folder.path("search/history.csv"))?,
+            history: rows(&folder.path("search/history.csv"))?,
             largest: json(folder, LARGEST)?,
             scores: Vec::new(),
             verifications: Vec::new(),
@@ -118,12 +129,13 @@ fn json<T: DeserializeOwned>(folder: &RunFolder, name: &str) -> Result<Option<T>
     serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot understand `{}`", path.display()))
 }
 
-fn history(path: &Path) -> Result<Vec<Generation>> {
+/// The rows of a CSV, if it is there.
+fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
     let mut reader =
         csv::Reader::from_path(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let rows: csv::Result<Vec<Generation>> = reader.deserialize().collect();
+    let rows: csv::Result<Vec<T>> = reader.deserialize().collect();
     rows.with_context(|| format!("cannot understand `{}`", path.display()))
 }

@@ -54,7 +54,7 @@ pub fn run(session: &Session, pairs: &Pairs) -> Result<FittedPredictor> {
         let pairs = pairs.load(session)?;
         let (space, seed) = (&session.config.space, session.seed(Stage::Fit));
         let judged = quality::judge(&pairs, settings, seed, |known, seed| {
-            Ok(Predictor::fit_with(space, known, settings.method(), &settings.fit(), seed)?)
+            Ok(Predictor::fit_to_judge(space, known, settings.method(), &settings.fit(), seed)?)
         })?;
         let predictor = Predictor::fit_with(space, &pairs, settings.method(), &settings.fit(), seed)?;
         let metrics = quality::metrics(predictor.method(), pairs.len(), settings, judged);

@@ -1,10 +1,9 @@
 //! Transfer the predictor to mixed precision; the same pairs from scratch stand beside it.
 
 use anyhow::Result;
-use sartor_predictor::Predictor;
 
+use super::contest::Contest;
 use super::fit::FittedPredictor;
-use super::quality::Judged;
 use super::sample::Pairs;
 use super::{Stage, quality};
 use crate::records::PredictorMetrics;
@@ -28,34 +27,14 @@ pub fn run(session: &Session, full_precision: &FittedPredictor, pairs: &Pairs) -
         let seed = session.seed(Stage::Transfer);
         let settings = &session.config.predictor;
         let predictor = base.fit_from_with(&pairs, settings.method(), &settings.transfer(), seed)?;
-        let (transferred, scratch) = judge(session, &base, &pairs, seed)?;
-        let metrics = PredictorMetrics {
-            scratch: Some(scratch.quality),
-            ..quality::metrics(predictor.method(), pairs.len(), settings, transferred)
-        };
+        let contest = Contest { space: &session.config.space, base: &base, pairs: &pairs, settings, seed };
+        let metrics = PredictorMetrics { method: predictor.method().name().to_owned(), ..contest.judge()? };
         session.folder.write(WEIGHTS, &predictor.to_bytes()?)?;
         session.folder.write_json(METRICS, &metrics)?;
         talk::stage_line(Stage::Transfer.title(), &quality::line(&metrics));
         Ok(vec![WEIGHTS.to_owned(), METRICS.to_owned()])
     })?;
     Ok(FittedPredictor::new(artefacts, WEIGHTS))
-}
-
-/// Transferred, and from scratch on the same pairs.
-fn judge(
-    session: &Session,
-    base: &Predictor,
-    pairs: &sartor_predictor::Pairs,
-    seed: u64,
-) -> Result<(Judged, Judged)> {
-    let (settings, space) = (&session.config.predictor, &session.config.space);
-    let transferred = quality::judge(pairs, settings, seed, |known, seed| {
-        Ok(base.fit_from_with(known, settings.method(), &settings.transfer(), seed)?)
-    })?;
-    let scratch = quality::judge(pairs, settings, seed, |known, seed| {
-        Ok(Predictor::fit_with(space, known, settings.method(), &settings.fit(), seed)?)
-    })?;
-    Ok((transferred, scratch))
 }
 
 /// The predictor that an earlier process transferred.
