@@ -7,9 +7,13 @@
 //! To add one: a file here (glue) with the algorithm in its own crate, a line in [`METHODS`], a table in
 //! `config/methods.rs` if it has settings, and a section in `docs/method.md`. `tests` runs over the list.
 
+mod agents;
+mod amc;
 mod bench;
 mod chamnet;
+mod haq;
 mod meter;
+mod sequential;
 mod spos;
 mod uniform;
 
@@ -85,6 +89,24 @@ pub const METHODS: &[Method] = &[
         title: "evolution with a Gaussian process, full precision; deployed at 8 bits",
         paper: "ChamNet (Dai and others, 2019)",
         way: Way::Proposing { samples: true, propose: chamnet::propose },
+    },
+    Method {
+        name: "amc",
+        title: "channel pruning of a fixed network by reinforcement learning",
+        paper: "AMC (He and others, 2018)",
+        way: Way::Proposing { samples: false, propose: amc::propose },
+    },
+    Method {
+        name: "haq",
+        title: "bit-widths of a fixed network by reinforcement learning",
+        paper: "HAQ (Wang and others, 2019)",
+        way: Way::Proposing { samples: false, propose: haq::propose },
+    },
+    Method {
+        name: "sequential",
+        title: "architecture, then channels, then bits",
+        paper: "EMS/APQ, table 2",
+        way: Way::Proposing { samples: false, propose: sequential::propose },
     },
     Method {
         name: "uniform",

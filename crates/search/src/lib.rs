@@ -6,13 +6,17 @@
 //! checkpoints. Where a score comes from is not this crate's business: it is a function given to
 //! [`Runner::run`].
 
+pub mod amc;
 mod boltzmann;
 mod budget;
 mod checkpoint;
+pub mod ddpg;
 mod domain;
 mod enumerate;
+pub mod episodes;
 mod error;
 mod evaluation;
+pub mod haq;
 pub mod ladder;
 mod metric;
 mod pareto;

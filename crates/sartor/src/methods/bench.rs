@@ -70,6 +70,7 @@ pub struct Bench<'a> {
     /// Full-precision accuracies, for methods that said that they need them.
     pub pairs: Option<&'a Pairs>,
     checkpoint: &'a Checkpoint,
+    lookups_before: u64,
     meter: RefCell<Meter>,
     known: RefCell<BTreeMap<String, Scored>>,
     asked: RefCell<BTreeSet<String>>,
@@ -98,6 +99,7 @@ impl<'a> Bench<'a> {
             weights,
             pairs,
             checkpoint,
+            lookups_before: prices.lookups(),
             meter: RefCell::default(),
             known: RefCell::new(known),
             asked: RefCell::default(),
@@ -112,7 +114,7 @@ impl<'a> Bench<'a> {
         self.session.seed(Stage::Search)
     }
 
-    /// Everything within these limits of a kind, handed to `work`; its look-ups are counted.
+    /// Everything within these limits of a kind, handed to `work`.
     ///
     /// # Errors
     /// When there is nothing, or whatever `work` fails with.
@@ -122,10 +124,7 @@ impl<'a> Bench<'a> {
         kind: Kind,
         work: impl FnOnce(&Domain<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut lookups = Meter::default();
-        let result = lookups.looking_up(self.prices, || hunt::within(limits, self.prices, kind, work));
-        self.meter.borrow_mut().add(&lookups);
-        result
+        hunt::within(limits, self.prices, kind, work)
     }
 
     /// Validation accuracy of a candidate.
@@ -202,8 +201,9 @@ impl<'a> Bench<'a> {
         count(&mut self.meter.borrow_mut());
     }
 
-    /// All that was counted.
+    /// All that was counted so far.
     pub fn counters(&self) -> Counters {
-        self.meter.borrow().counters()
+        let table_lookups = self.prices.lookups() - self.lookups_before;
+        Counters { table_lookups, ..self.meter.borrow().counters() }
     }
 }

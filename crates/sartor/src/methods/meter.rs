@@ -85,16 +85,6 @@ impl Meter {
         result
     }
 
-    /// Adds the counts of a part of the search.
-    pub fn add(&mut self, part: &Meter) {
-        let Counters { training_steps, trained_images, inferred_images, .. } = part.counters;
-        self.worked(Work { training_steps, trained_images, inferred_images });
-        self.counters.accuracy_evaluations += part.counters.accuracy_evaluations;
-        self.counters.predictor_queries += part.counters.predictor_queries;
-        self.counters.table_lookups += part.counters.table_lookups;
-        self.tried.merge(&part.tried);
-    }
-
     /// The counts so far.
     pub fn counters(&self) -> Counters {
         fn most<T>(sets: &[BTreeSet<T>]) -> usize {

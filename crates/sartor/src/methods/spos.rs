@@ -20,6 +20,7 @@ use super::Proposal;
 use super::bench::{Bench, Scoring};
 use crate::config::methods::Spos;
 use crate::progress::Progress;
+use crate::records::Generation;
 use crate::stages::search::hunt::{self, Kind, Top, Wanted};
 
 /// Candidates within the budget, by their accuracy with inherited weights.
@@ -27,12 +28,34 @@ use crate::stages::search::hunt::{self, Kind, Top, Wanted};
 /// # Errors
 /// An infeasible budget, or whatever scoring fails with.
 pub fn propose(bench: &Bench<'_>) -> Result<Proposal> {
-    bench.within(&bench.limits, Kind::Searched, |domain| evolve(bench, domain))
+    let most = bench.session.config.search.measure;
+    let (ranked, evolved) =
+        bench.within(&bench.limits, Kind::Searched, |domain| evolve(bench, domain, most))?;
+    Ok(Proposal {
+        ranked: ranked.into_iter().map(Wanted::searched).collect(),
+        evaluated: evolved.evaluated,
+        stop_reason: evolved.stop_reason.to_owned(),
+        history: evolved.history,
+    })
 }
 
-fn evolve(bench: &Bench<'_>, domain: &Domain<'_>) -> Result<Proposal> {
+/// What an evolution did.
+pub struct Evolved {
+    /// Candidates scored.
+    pub evaluated: u64,
+    /// Why it stopped.
+    pub stop_reason: &'static str,
+    /// Generation by generation.
+    pub history: Vec<Generation>,
+}
+
+/// Evolves candidates of a domain; the best `keep` by accuracy with inherited weights.
+///
+/// # Errors
+/// Whatever scoring fails with.
+pub fn evolve(bench: &Bench<'_>, domain: &Domain<'_>, keep: usize) -> Result<(Vec<Evaluation>, Evolved)> {
     let settings = &bench.session.config.method.spos;
-    let (mut history, mut top) = (Vec::new(), Top::new(bench.session.config.search.measure));
+    let (mut history, mut top) = (Vec::new(), Top::new(keep));
     let mut progress = Progress::new("search spos", settings.generations as u64 + 1, 0);
     let observe = |seen: &sartor_search::Progress<'_>| {
         history.push(hunt::generation(seen));
@@ -44,12 +67,8 @@ fn evolve(bench: &Bench<'_>, domain: &Domain<'_>) -> Result<Proposal> {
         .with_limits(Limits { generations: settings.generations as u64, ..Limits::default() })
         .with_observer(ObserverMode::Always, observe)
         .run(|candidates| score(bench, domain, candidates))?;
-    Ok(Proposal {
-        ranked: top.sorted().into_iter().map(Wanted::searched).collect(),
-        evaluated: outcome.evaluated,
-        stop_reason: outcome.stop_reason.name().to_owned(),
-        history,
-    })
+    let stop_reason = outcome.stop_reason.name();
+    Ok((top.sorted(), Evolved { evaluated: outcome.evaluated, stop_reason, history }))
 }
 
 fn strategy(settings: &Spos) -> Settings {

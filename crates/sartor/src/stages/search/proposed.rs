@@ -41,7 +41,7 @@ pub fn run(
         let limits = Limits::resolve(&config.search.budget, &config.space, prices)?;
         let bench = Bench::new(session, (&weights, pairs), (prices, limits), checkpoint)?;
         let proposal = search(&bench, method, propose)?;
-        finish(&bench, method, proposal, checkpoint)
+        finish(&bench, (method, bench.counters()), proposal, checkpoint)
     })?;
     Ok(Choice::of(artefacts))
 }
@@ -58,7 +58,7 @@ fn search(bench: &Bench<'_>, method: &Method, propose: Propose) -> Result<Propos
 
 fn finish(
     bench: &Bench<'_>,
-    method: &Method,
+    (method, counters): (&Method, Counters),
     proposal: Proposal,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<String>> {
@@ -67,7 +67,7 @@ fn finish(
     let measured =
         remeasure::run(session, weights, &Round { number: 1, wanted }, vec![], prices, checkpoint)?;
     let chances = &mut session.random(Stage::Search);
-    let best = choose((method, bench.counters()), &measured, (limits, prices), &proposal, chances)?;
+    let best = choose((method, counters), &measured, (limits, prices), &proposal, chances)?;
     keep(session, &best, &proposal.history, &measured)
 }
 
