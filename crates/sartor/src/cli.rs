@@ -161,6 +161,8 @@ pub enum Command {
     Report(Target),
     /// Price one network or many candidates.
     Cost(CostArguments),
+    /// Compare what was searched in a run folder.
+    Compare(CompareArguments),
     /// Print a search space.
     Space(SpaceArguments),
     /// Print shell completions.
@@ -225,6 +227,18 @@ pub struct SearchArguments {
     /// Answer for another chip from a finished run, without changing it.
     #[arg(long, value_name = "HARDWARE")]
     pub hardware: Option<String>,
+}
+
+/// Arguments of `sartor compare`.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArguments {
+    /// Which run.
+    #[command(flatten)]
+    pub target: Target,
+    /// The papers' table 1 from what every method's search was seen to do: training steps, images, evaluations,
+    /// look-ups, widths and bits tried.
+    #[arg(long, required = true)]
+    pub capabilities: bool,
 }
 
 /// Arguments of `sartor space`.

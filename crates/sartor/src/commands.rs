@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod compare;
 mod completions;
 mod cost;
 mod export;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Report(target) => report::run(&target, &global),
         Command::Cost(arguments) => cost::run(&arguments, &global),
         Command::Space(arguments) => space::run(&arguments, &global),
+        Command::Compare(arguments) => compare::run(&arguments, &global),
         Command::Completions { shell } => completions::run(shell),
     }
 }

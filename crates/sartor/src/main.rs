@@ -13,6 +13,7 @@ mod report;
 mod run_folder;
 mod session;
 mod stages;
+mod standings;
 mod statistics;
 mod summary;
 mod talk;

@@ -8,6 +8,7 @@ mod cost_table;
 mod facts;
 mod headline;
 mod measured;
+mod methods;
 mod network;
 mod page;
 mod pareto;
@@ -33,6 +34,7 @@ const SECTIONS: &[Section] = &[
     Section { title: "Result", write: headline::write },
     Section { title: "Warnings", write: warned::write },
     Section { title: "Accuracy against cost", write: pareto::write },
+    Section { title: "Methods side by side", write: methods::write },
     Section { title: "The chosen network, block by block", write: network::write },
     Section { title: "Accuracies by split", write: accuracies::write },
     Section { title: "Verification in a real runtime", write: verification::write },

@@ -14,6 +14,7 @@ use crate::run_folder::RunFolder;
 use crate::run_folder::timings::Timings;
 use crate::stages::Stage;
 use crate::stages::finetune::LARGEST;
+use crate::standings::{self, Standing};
 use crate::warnings::Warning;
 
 /// What is known about a run; parts whose stage has not run are absent.
@@ -55,6 +56,8 @@ pub struct Facts {
     pub timings: Timings,
     /// Where the costs come from.
     pub cost_table: Option<Provenance>,
+    /// Every method that has searched with this supernet.
+    pub standings: Vec<Standing>,
     /// What the reader should beware of.
     pub warnings: Vec<Warning>,
 }
@@ -90,6 +93,7 @@ impl Facts {
             verifications: Vec::new(),
             timings: Timings::load(folder),
             cost_table: cost_table(folder),
+            standings: standings::of(folder.root())?,
             warnings: Vec::new(),
         };
         facts.gather_models(folder)?;
