@@ -10,6 +10,7 @@ pub mod executor;
 pub mod gemm;
 mod kernels;
 pub mod losses;
+pub mod memory;
 pub mod network;
 mod ops;
 pub mod optimizer;

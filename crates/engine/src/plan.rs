@@ -145,6 +145,14 @@ impl Plan {
         self.batch.div_ceil(self.chunk.max(1))
     }
 
+    /// Floats of the packed weight gradients that a layer's backward pass computes: its own, and behind it that of the
+    /// expansion before it.
+    pub(crate) fn gradient_width(&self, network: &Network, index: usize) -> usize {
+        let width = |index: usize| self.layers[index].weight_gradient(&network.layers[index]);
+        let before = index.checked_sub(1).filter(|&before| self.layers[before].expands);
+        width(index) + before.map_or(0, width)
+    }
+
     fn sizes(&mut self, network: &Network, purpose: Purpose) {
         let mut input_pitch = self.image_pitch;
         for (index, layer) in network.layers.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use sartor_engine::memory::training_bytes;
 use sartor_engine::{Activation, Convolution, Executor};
 use support::{Builder, Noise};
 
@@ -39,5 +40,7 @@ fn the_largest_network_trains_within_three_gigabytes() {
     executor.backward(network, parameters, &Noise(5).fill(logits), &mut gradients).unwrap();
     assert!(gradients.iter().all(|g| g.is_finite()) && gradients.iter().any(|&g| g != 0.0));
     let bytes = executor.memory() + 3 * size_of_val(&parameters[..]);
+    let foreseen = training_bytes(network, BATCH, rayon::current_num_threads());
+    assert_eq!(foreseen, executor.memory());
     assert!(bytes <= MOST_BYTES, "{} MB", bytes >> 20);
 }

@@ -39,6 +39,10 @@ pub struct Global {
     /// Threads to compute with; the results do not depend on it (config key `threads`, default: all cores).
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Most memory that training may take, for example `2GB`: larger batches go through the network in parts (config
+    /// key `run.memory`; the parts' batch norm makes results differ).
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub memory: Option<String>,
     /// Override one config key, for example `--set search.generations=100`; may be repeated.
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
     pub overrides: Vec<String>,

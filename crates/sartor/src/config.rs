@@ -3,6 +3,7 @@
 //! Read once, checked once; later code cannot see a bad value. Order of precedence: file, `--set`, flags.
 
 pub mod checks;
+pub mod memory;
 pub mod methods;
 pub mod reading;
 pub mod sections;
@@ -81,8 +82,11 @@ impl Config {
         sections.threads = global.threads.unwrap_or(sections.threads);
         checks::check(&sections).map_err(|broken| broken.into_failure(text, source))?;
         let folder = folder.map(Path::to_owned).or(sections.run.folder.clone());
+        let space = load_space(&sections.space.source)?;
+        sections.run.memory = global.memory.clone().or(sections.run.memory);
+        memory::fit(&mut sections, &space)?;
         Ok(Self {
-            space: load_space(&sections.space.source)?,
+            space,
             folder: folder.unwrap_or_else(|| Path::new("runs").join(name)),
             name: name.to_owned(),
             sections,

@@ -76,6 +76,14 @@ pub enum SupernetError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A memory limit that not even one image at a time meets.
+    #[error("training one image at a time takes {needed} bytes, the limit is {limit}")]
+    Memory {
+        /// Bytes allowed.
+        limit: usize,
+        /// Bytes for one image at a time.
+        needed: usize,
+    },
     /// A training setting makes no sense.
     #[error("setting `{setting}` is {got}, expected {expected}")]
     Setting {
@@ -147,6 +155,7 @@ impl SupernetError {
                 "the candidate and the weights must come from the same search space"
             }
             Self::Setting { .. } => "correct the setting in the configuration",
+            Self::Memory { .. } => "raise the limit, or choose a space with smaller networks or images",
             Self::NoPolicy => "give the candidate bit-widths, or use a search space with [bits]",
             Self::EmptySplit { .. } => "give the split at least one image",
             Self::Diverged { .. } | Self::NotFinite { .. } => {

@@ -179,8 +179,8 @@ impl Tuning {
 
     fn gradients(&mut self, workbench: &mut Workbench<'_>) -> Result<Outcome> {
         let Self { settings, model, gradients, scratch, .. } = self;
-        let objective =
-            Objective { label_smoothing: settings.label_smoothing, distillation: settings.distillation };
+        let FinetuneSettings { label_smoothing, distillation, micro_batch, .. } = *settings;
+        let objective = Objective { label_smoothing, distillation, micro_batch };
         gradients.fill(0.0);
         objective.accumulate(workbench, (&model.network, &model.parameters), scratch, 1.0, gradients)
     }

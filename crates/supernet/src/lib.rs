@@ -26,6 +26,7 @@ pub mod finetune;
 mod fixtures;
 pub mod inherited;
 pub mod instantiate;
+pub mod memory;
 mod objective;
 pub mod parameters;
 pub mod progress;

@@ -3,6 +3,8 @@
 //! `loss = cross_entropy(labels smoothed by s) + d · cross_entropy(teacher's soft labels)` (Once-for-all, section 3.3
 //! with its ratio d; the release uses s = 0.1, d = 1).
 
+use std::ops::Range;
+
 use sartor_engine::{Network, losses};
 
 use crate::error::Result;
@@ -15,6 +17,8 @@ pub(crate) struct Objective {
     pub label_smoothing: f64,
     /// Distillation ratio d; only used when there are teacher logits.
     pub distillation: f64,
+    /// Most images that go through the network at once; all of the batch when absent.
+    pub micro_batch: Option<usize>,
 }
 
 /// Loss and correct answers of one forward pass.
@@ -36,21 +40,47 @@ pub(crate) struct Scratch {
 }
 
 impl Objective {
-    /// Forward and backward on the workbench's batch; adds `scale` times the gradient to `gradients`.
+    /// Forward and backward on the workbench's batch; adds `scale` times the gradient to `gradients`. A batch larger
+    /// than a micro-batch goes through in even parts whose gradients add up to the batch's; batch norm then sees one
+    /// part at a time.
     pub fn accumulate(
         &self,
         workbench: &mut Workbench<'_>,
-        (network, parameters): (&Network, &[f32]),
+        model: (&Network, &[f32]),
         scratch: &mut Scratch,
         scale: f32,
         gradients: &mut [f32],
     ) -> Result<Outcome> {
-        let labels = &workbench.batch.labels;
-        let executor = &mut workbench.executor;
-        let logits = executor.forward_train(network, parameters, &workbench.batch.images, labels.len())?;
+        let images = workbench.batch.labels.len();
+        let parts = images.div_ceil(self.micro_batch.unwrap_or(images).max(1)).max(1);
+        let length = images.div_ceil(parts).max(1);
+        let mut sum = Outcome::default();
+        for start in (0..images).step_by(length) {
+            let part = start..images.min(start + length);
+            let share = part.len() as f64 / images as f64;
+            let outcome = self.part(workbench, model, part, scratch, scale * share as f32, gradients)?;
+            sum.loss += share * outcome.loss;
+            sum.correct += outcome.correct;
+        }
+        Ok(sum)
+    }
+
+    fn part(
+        &self,
+        workbench: &mut Workbench<'_>,
+        (network, parameters): (&Network, &[f32]),
+        part: Range<usize>,
+        scratch: &mut Scratch,
+        scale: f32,
+        gradients: &mut [f32],
+    ) -> Result<Outcome> {
+        let (batch, executor) = (&workbench.batch, &mut workbench.executor);
+        let (labels, image) = (&batch.labels[part.clone()], network.image_length());
+        let images = &batch.images[part.start * image..part.end * image];
+        let logits = executor.forward_train(network, parameters, images, part.len())?;
         scratch.logits.clear();
         scratch.logits.extend_from_slice(logits);
-        let outcome = self.outcome(scratch, labels, network.head.classes, scale)?;
+        let outcome = self.outcome(scratch, part, labels, network.head.classes, scale)?;
         if outcome.loss.is_finite() {
             executor.backward(network, parameters, &scratch.logits_gradient, gradients)?;
         }
@@ -60,6 +90,7 @@ impl Objective {
     fn outcome(
         &self,
         scratch: &mut Scratch,
+        part: Range<usize>,
         labels: &[usize],
         classes: usize,
         scale: f32,
@@ -71,9 +102,55 @@ impl Objective {
             losses::cross_entropy(logits, labels, self.label_smoothing as f32, scale, logits_gradient)?;
         if !teacher_logits.is_empty() {
             let scale = scale * self.distillation as f32;
-            let soft = losses::distillation(logits, teacher_logits, classes, scale, logits_gradient)?;
+            let teacher = &teacher_logits[part.start * classes..part.end * classes];
+            let soft = losses::distillation(logits, teacher, classes, scale, logits_gradient)?;
             loss += self.distillation * soft;
         }
         Ok(Outcome { loss, correct: losses::correct(logits, labels) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sartor_space::Candidate;
+
+    use super::*;
+    use crate::data::Batch;
+    use crate::fixtures;
+    use crate::instantiate::network;
+    use crate::supernet::Supernet;
+
+    /// Sums in another order.
+    const TOLERANCE: f32 = 2e-5;
+
+    /// Three times the same images: batch norm sees the same statistics in every part as in the whole.
+    #[test]
+    fn parts_of_a_batch_add_up_to_the_batch() {
+        let (space, dataset) = (fixtures::space(), fixtures::dataset());
+        let (layout, parameters) = Supernet::new(&space, 3).into_parts();
+        let largest = Candidate { subnet: space.largest(), policy: None };
+        let network = network(&layout, &space.lower(&largest)).unwrap();
+        let mut workbench = Workbench::new(&space, &dataset, 1).unwrap();
+        let indices: Vec<u32> = (0..24).map(|index| index % 8).collect();
+        let Batch { images, labels, .. } = &mut workbench.batch;
+        crate::data::batch(&dataset.train, &indices, &dataset.normalization, None, images, labels);
+        let mut run = |micro_batch| {
+            let teacher_logits = (0..24 * 4).map(|i| (i % 32) as f32 / 16.0).collect();
+            let mut scratch = Scratch { teacher_logits, ..Scratch::default() };
+            let mut gradients = vec![0.0; parameters.len()];
+            let objective = Objective { label_smoothing: 0.1, distillation: 1.0, micro_batch };
+            let model = (&network, &parameters[..]);
+            let outcome = objective.accumulate(&mut workbench, model, &mut scratch, 0.5, &mut gradients);
+            (outcome.unwrap(), gradients)
+        };
+        let (whole, expected) = run(None);
+        for micro_batch in [8, 9, 24, 1000] {
+            let (parts, gradients) = run(Some(micro_batch));
+            assert_eq!(parts.correct, whole.correct);
+            assert!((parts.loss - whole.loss).abs() < 1e-6);
+            let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+            let worst = gradients.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(worst < TOLERANCE * largest, "{micro_batch}: {worst} of {largest}");
+        }
     }
 }

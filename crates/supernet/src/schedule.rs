@@ -87,6 +87,10 @@ pub fn learning_rate(highest: f64, step: usize, warm_up: usize, steps: usize) ->
 pub struct TrainingSettings {
     /// Images per step.
     pub batch: usize,
+    /// Most images that go through a network at once, for little memory: a larger batch goes in even parts whose
+    /// gradients are added up, and batch norm sees one part at a time. The whole batch when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Nesterov momentum.
     pub momentum: f64,
     /// Weight decay of weights and kernel transforms (not of norms and biases).
@@ -107,6 +111,7 @@ impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
             batch: 64,
+            micro_batch: None,
             momentum: 0.9,
             weight_decay: 3e-5,
             label_smoothing: 0.1,
@@ -149,6 +154,7 @@ impl TrainingSettings {
     /// Refuses settings that cannot train.
     pub fn check(&self) -> Result<()> {
         positive("batch", self.batch)?;
+        positive("micro_batch", self.micro_batch.unwrap_or(1))?;
         positive("recalibration_images", self.recalibration_images)?;
         fraction("momentum", self.momentum)?;
         fraction("label_smoothing", self.label_smoothing)?;

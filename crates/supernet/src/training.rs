@@ -228,8 +228,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn gradients_of_subnets(&mut self, phase: &Phase) -> Result<Outcome> {
-        let objective =
-            Objective { label_smoothing: self.settings.label_smoothing, distillation: phase.distillation };
+        let TrainingSettings { label_smoothing, micro_batch, .. } = self.settings;
+        let objective = Objective { label_smoothing, distillation: phase.distillation, micro_batch };
         let scale = 1.0 / phase.subnets as f32;
         self.gradients.fill(0.0);
         let mut sum = Outcome::default();

@@ -12,8 +12,15 @@ use crate::evaluation::Accuracy;
 use crate::random::{Purpose, stream};
 use crate::work::Work;
 
-/// Images in one inference batch.
+/// Images in one inference batch up to 32×32 pixels.
 const INFERENCE_BATCH: usize = 125;
+/// Fewest images whose statistics stand for a batch.
+const FEWEST: usize = 16;
+
+/// Images in one inference batch: as many pixels whatever an image's size, so that large images stay in memory.
+pub(crate) fn inference_batch(size: usize) -> usize {
+    (INFERENCE_BATCH * 32 * 32 / (size * size).max(1)).clamp(FEWEST, INFERENCE_BATCH)
+}
 
 /// The parts of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +85,7 @@ impl<'a> Workbench<'a> {
         mut visit: impl FnMut(&mut Executor, &[f32], usize) -> Result<()>,
     ) -> Result<()> {
         let count = count.clamp(1, self.order.len());
-        for indices in even_chunks(&self.order[..count], INFERENCE_BATCH) {
+        for indices in even_chunks(&self.order[..count], inference_batch(self.dataset.train.size)) {
             load(&mut self.inference, self.dataset, Part::Train, indices);
             self.work.inferred_images += indices.len() as u64;
             visit(&mut self.executor, &self.inference.images, indices.len())?;
@@ -156,7 +163,7 @@ impl<'a> Workbench<'a> {
         if indices.is_empty() {
             return Err(SupernetError::EmptySplit { split: part.name() });
         }
-        for chunk in indices.chunks(INFERENCE_BATCH) {
+        for chunk in indices.chunks(inference_batch(self.dataset.train.size)) {
             load(&mut self.inference, self.dataset, part, chunk);
             self.work.inferred_images += chunk.len() as u64;
             let (pixels, labels) = (&self.inference.images, &self.inference.labels);

@@ -110,7 +110,7 @@ impl Executor {
         let before = index.checked_sub(1);
         let expansion = expansion(network, &self.plan, numbers, parameters, before);
         let (chunks, chunk, batch) = (self.plan.chunks(), self.plan.chunk, self.plan.batch);
-        let (pitch, width) = (plan.input_pitch, self.gradient_width(network, index));
+        let (pitch, width) = (plan.input_pitch, self.plan.gradient_width(network, index));
         let unit = expansion.map_or(plan.input_unit(), |e| e.plan.input_unit());
         self.partial.reserve(chunks * width);
         let image = self.plan.image_gradient.clone();
@@ -212,18 +212,10 @@ impl Executor {
         self.add_ranges(network, network.layers[index].input_quantizer, Some(producer), gradients);
     }
 
-    /// Floats of the packed weight gradients that a layer's backward pass computes: its own, and behind it that of the
-    /// expansion before it.
-    fn gradient_width(&self, network: &Network, index: usize) -> usize {
-        let width = |index: usize| self.plan.layers[index].weight_gradient(&network.layers[index]);
-        let before = index.checked_sub(1).filter(|&before| self.plan.layers[before].expands);
-        width(index) + before.map_or(0, width)
-    }
-
     /// Adds up the chunks' weight gradients in order, and adds them to the parameters'.
     fn finish_weights(&mut self, network: &Network, parameters: &[f32], index: usize, gradients: &mut [f32]) {
         let (layer, plan) = (&network.layers[index], &self.plan.layers[index]);
-        let width = self.gradient_width(network, index);
+        let width = self.plan.gradient_width(network, index);
         self.reduced.reserve(width);
         let partial = &self.partial[..self.plan.chunks() * width];
         let blocks = self.reduced[..width].par_chunks_mut(REDUCE_BLOCK).enumerate();

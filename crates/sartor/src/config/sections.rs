@@ -52,6 +52,9 @@ pub struct Sections {
 pub struct Run {
     /// Run folder. Default: `runs/<config name>`.
     pub folder: Option<PathBuf>,
+    /// Most memory that training may take besides the images, such as `2GB`; see the `micro_batch` of the trainings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
 }
 
 /// `[space]`

@@ -24,6 +24,9 @@ pub struct FinetuneSettings {
     pub steps: Option<usize>,
     /// Images per step.
     pub batch: usize,
+    /// Most images that go through the network at once, as in the supernet's training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Highest learning rate; falls to zero along a cosine.
     pub learning_rate: f64,
     /// Nesterov momentum.
@@ -56,6 +59,7 @@ impl Default for FinetuneSettings {
             epochs: 10,
             steps: None,
             batch: 64,
+            micro_batch: None,
             learning_rate: 3e-2,
             momentum: 0.9,
             weight_decay: 3e-5,
@@ -76,6 +80,7 @@ impl FinetuneSettings {
     /// Refuses settings that cannot train.
     pub fn check(&self) -> Result<()> {
         positive("batch", self.batch)?;
+        positive("micro_batch", self.micro_batch.unwrap_or(1))?;
         positive("calibration_images", self.calibration_images)?;
         positive("recalibration_images", self.recalibration_images)?;
         fraction("momentum", self.momentum)?;
