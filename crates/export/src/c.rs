@@ -36,6 +36,8 @@ pub const HEADER: &str = "network.h";
 pub const CODE: &str = "network.c";
 
 const KERNELS: &str = include_str!("c/kernels.c");
+/// Kernels that a network may do without.
+const OPTIONAL: [&str; 5] = ["depthwise", "requantize", "add", "max_pool", "pool"];
 /// What stands for 0 in the byte of a signed activation.
 const SIGNED_ZERO: i32 = 128;
 
@@ -74,10 +76,19 @@ pub fn package(network: &QuantizedNetwork, logits: &Quantizer) -> Package {
     let about = about(network, logits, constant_bytes, ram_bytes);
     Package {
         header: header(network, &about),
-        code: format!("{about}#include \"{HEADER}\"\n\n{sizes}\n{KERNELS}\n{}\n{body}", writer.tables),
+        code: format!("{about}#include \"{HEADER}\"\n\n{sizes}\n{}\n{}\n{body}", kernels(&body), writer.tables),
         constant_bytes,
         ram_bytes,
     }
+}
+
+/// The kernels without those that are never called, which compilers complain about.
+fn kernels(body: &str) -> String {
+    let unused = |block: &&str| {
+        let name = block.split_once("static void ").and_then(|(_, rest)| rest.split_once('('));
+        name.is_some_and(|(name, _)| OPTIONAL.contains(&name) && !body.contains(&format!(" {name}(")))
+    };
+    KERNELS.split("\n\n").filter(|block| !unused(block)).collect::<Vec<_>>().join("\n\n")
 }
 
 fn about(network: &QuantizedNetwork, logits: &Quantizer, constant_bytes: usize, ram_bytes: usize) -> String {
@@ -132,6 +143,17 @@ impl Writer<'_> {
                 format!("{call}, {}, {});", fixed(factor), limits(&to))
             }
             Operation::Add { left, right, output, .. } => self.add((*left, *right), *output),
+            Operation::MaxPool { kernel, stride, padding, input, output, .. } => {
+                let (from, to) = (&self.network.tensors[*input], &self.network.tensors[*output]);
+                format!(
+                    "max_pool({}, {}, {}, {}, {}, {kernel}, {stride}, {padding});",
+                    self.pointer(*input),
+                    self.pointer(*output),
+                    from.size,
+                    to.size,
+                    from.channels
+                )
+            }
             Operation::Pool { input, output, .. } => self.pool(*input, *output),
         }
     }
@@ -227,9 +249,10 @@ impl Writer<'_> {
         self.array("int32_t", "classes_steps", classes.factors());
         let _ = writeln!(
             self.tables,
-            "static const Classifier classes = {{ {}, classes_steps, {} }};\n",
+            "static const Classifier classes = {{ {}, classes_steps, {}, {} }};\n",
             fields("classes", &layer.weights),
-            self.network.tensors[layer.input].channels
+            self.network.tensors[layer.input].channels,
+            zero(&self.quantizer(layer.input))
         );
         format!("return classify(&classes, {}, logits);", self.pointer(layer.input))
     }

@@ -142,6 +142,30 @@ pub enum ExportError {
         /// Its words.
         reason: String,
     },
+    /// A node that cannot be quantized.
+    #[error("node `{node}` ({operator}): {what}")]
+    Unsupported {
+        /// Its name.
+        node: String,
+        /// Its operator.
+        operator: String,
+        /// What about it.
+        what: String,
+    },
+    /// A graph that is no network for images.
+    #[error("the ONNX graph cannot be used: {what}")]
+    Graph {
+        /// What about it.
+        what: String,
+    },
+    /// Named weights that are not those of the architecture.
+    #[error("the weights are not those of {architecture}: {what}")]
+    Weights {
+        /// Which architecture.
+        architecture: &'static str,
+        /// What about them.
+        what: String,
+    },
     /// A file that is not an ONNX model.
     #[error("{} is not a valid ONNX model: {reason}", .path.display())]
     NotOnnx {
@@ -180,6 +204,11 @@ impl ExportError {
             Self::Runtime { action: "load the library", .. } => {
                 "ONNX Runtime 1.24 or newer is needed; `pip install --upgrade onnxruntime`"
             }
+            Self::Unsupported { .. } => {
+                "understood: Conv (dense or depthwise), BatchNormalization, Relu, Clip from 0, Add, MaxPool, AveragePool, \
+                 GlobalAveragePool, Flatten, Reshape, Gemm"
+            }
+            Self::Weights { .. } => "names of torchvision (`features.0.0.weight`) and of timm (`conv_stem.weight`) are known",
             _ => return None,
         };
         Some(text.to_string())

@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use crate::error::{ExportError, Result};
 use crate::graph::{Convolution, Operation, QuantizedNetwork, Quantizer, TensorId};
+use crate::import::window;
 use crate::requantize::{Rescale, Style, add, requantize};
 
 pub mod answers;
-mod convolution;
+pub(crate) mod convolution;
 
 use convolution::Prepared;
 
@@ -136,6 +137,9 @@ impl<'a> Executor<'a> {
                 let table = additions.next().map_or(&[][..], |table| table);
                 (output, look_up(table, &values[left], &values[right]))
             }
+            Operation::MaxPool { kernel, stride, padding, input, output, .. } => {
+                (output, self.largest(&values[input], (kernel, stride, padding), input, output))
+            }
             Operation::Pool { input, output, .. } => (output, self.pool(&values[input], input, output)),
         }
     }
@@ -145,6 +149,24 @@ impl<'a> Executor<'a> {
         let table: Vec<i16> =
             (-128..128).map(|value| requantize(self.style, value, from, to) as i16).collect();
         values.iter().map(|&value| table[(i32::from(value) + 128) as usize]).collect()
+    }
+
+    fn largest(
+        &self,
+        values: &[i16],
+        geometry: (usize, usize, usize),
+        input: TensorId,
+        output: TensorId,
+    ) -> Vec<i16> {
+        let (from, to) = (&self.network.tensors[input], &self.network.tensors[output]);
+        let mut result = vec![i16::MIN; to.len()];
+        for (pixel, out) in result.chunks_exact_mut(to.channels).enumerate() {
+            for (_, place) in window(from.size, (pixel / to.size, pixel % to.size), geometry) {
+                let source = &values[place * from.channels..][..from.channels];
+                out.iter_mut().zip(source).for_each(|(best, &value)| *best = value.max(*best));
+            }
+        }
+        result
     }
 
     fn pool(&self, values: &[i16], input: TensorId, output: TensorId) -> Vec<i16> {

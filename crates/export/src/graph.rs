@@ -185,6 +185,21 @@ pub enum Operation {
         /// Written.
         output: TensorId,
     },
+    /// Largest integer of every window; input and output have one quantizer.
+    MaxPool {
+        /// Name of the step.
+        name: String,
+        /// Side of the window.
+        kernel: usize,
+        /// Stride in both directions.
+        stride: usize,
+        /// Padding on every side, which never wins.
+        padding: usize,
+        /// Read.
+        input: TensorId,
+        /// Written.
+        output: TensorId,
+    },
     /// Mean over all pixels, requantized.
     Pool {
         /// Name of the step.
@@ -201,7 +216,10 @@ impl Operation {
     pub fn name(&self) -> &str {
         match self {
             Self::Convolution(convolution) => &convolution.name,
-            Self::Requantize { name, .. } | Self::Add { name, .. } | Self::Pool { name, .. } => name,
+            Self::Requantize { name, .. }
+            | Self::Add { name, .. }
+            | Self::MaxPool { name, .. }
+            | Self::Pool { name, .. } => name,
         }
     }
 }

@@ -16,8 +16,11 @@ pub mod card;
 mod error;
 pub mod executor;
 pub mod fold;
+#[cfg(test)]
+mod fixtures;
 mod format;
 pub mod graph;
+pub mod import;
 mod lower;
 pub mod onnx;
 pub mod policy;

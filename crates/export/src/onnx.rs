@@ -143,6 +143,9 @@ impl Writer<'_> {
                 self.store(&real, *output);
             }
             Operation::Add { name, left, right, output } => self.add(name, (*left, *right), *output),
+            &Operation::MaxPool { ref name, kernel, stride, padding, input, output } => {
+                self.max_pool(name, (kernel, stride, padding), input, output);
+            }
             Operation::Pool { name, input, output } => self.pool(name, *input, *output),
         }
     }
@@ -169,6 +172,26 @@ impl Writer<'_> {
         let right = self.load(&format!("{name}/residual"), right);
         let sum = self.builder.node(&format!("{name}/add"), "Add", &[&left, &right], vec![]);
         self.store(&sum, output);
+    }
+
+    /// On the integers themselves, of which the largest stands for the largest real.
+    fn max_pool(
+        &mut self,
+        name: &str,
+        (kernel, stride, padding): (usize, usize, usize),
+        input: TensorId,
+        output: TensorId,
+    ) {
+        let [from, to] = [input, output].map(|tensor| stored(&self.network.tensors[tensor].name));
+        let attributes = vec![
+            integers("kernel_shape", &[kernel; 2]),
+            integers("strides", &[stride; 2]),
+            integers("pads", &[padding; 4]),
+        ];
+        self.builder.node(&to, "MaxPool", &[&from], attributes);
+        if let Some(node) = self.builder.graph.node.last_mut() {
+            node.name = Some(name.to_string());
+        }
     }
 
     fn pool(&mut self, name: &str, input: TensorId, output: TensorId) {

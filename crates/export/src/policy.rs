@@ -13,7 +13,7 @@
 //!           real weight = integer × scales[channel], batch norm is folded in; biases are int32 in steps of
 //!           input scale × scales[channel] / 2^bias_shift; input and output are names of tensors (the classifier's output is
 //!           "logits": int32 sums in such steps)
-//! moves     [{kind: "requantize" | "add" | "pool", layer, inputs, output}]          in execution order
+//! moves     [{kind: "requantize" | "add" | "max-pool" | "pool", layer, inputs, output}]          in execution order
 //! ```
 
 use serde::Serialize;
@@ -96,7 +96,7 @@ pub struct WeightPolicy {
 /// A step without weights.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Move {
-    /// `requantize`, `add` or `pool`.
+    /// `requantize`, `add`, `max-pool` or `pool`.
     pub kind: &'static str,
     /// The layer it belongs to.
     pub layer: String,
@@ -169,6 +169,7 @@ fn movement(network: &QuantizedNetwork, operation: &Operation) -> Option<Move> {
         Operation::Convolution(_) => return None,
         Operation::Requantize { input, output, .. } => ("requantize", vec![input], output),
         Operation::Add { left, right, output, .. } => ("add", vec![left, right], output),
+        Operation::MaxPool { input, output, .. } => ("max-pool", vec![input], output),
         Operation::Pool { input, output, .. } => ("pool", vec![input], output),
     };
     let inputs = inputs.into_iter().map(|input| name(network, input)).collect();

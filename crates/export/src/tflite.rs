@@ -83,15 +83,24 @@ impl Writer<'_> {
             Operation::Add { left, right, output, .. } => {
                 let first = self.first_store(*output);
                 let inputs = vec![self.stored[*left], self.stored[*right]];
-                self.node(Builtin::Add, inputs, first, NodeOptions::Add);
+                self.node(Builtin::Add, inputs, first, NodeOptions::Add(self.activation_of(*output)));
                 self.second_store(first, *output);
+            }
+            &Operation::MaxPool { ref name, kernel, stride, padding, input, output } => {
+                let (from, padding) = self.padded(name, (kernel, stride, padding), (input, output));
+                let tensor = &self.network.tensors[output];
+                let (scale, zero) = (tensor.quantizer.scale, container_zero(tensor));
+                self.stored[output] = self.activation(&tensor.name, tensor, scale, zero);
+                let options = NodeOptions::MaxPool { padding, stride, kernel };
+                self.node(Builtin::MaxPool, vec![from], self.stored[output], options);
             }
             Operation::Pool { input, output, .. } => self.pool(*input, *output),
         }
     }
 
     fn convolution(&mut self, layer: &Convolution) {
-        let (input, padding) = self.padded(layer);
+        let window = (layer.kernel, layer.stride, layer.padding);
+        let (input, padding) = self.padded(&layer.name, window, (layer.input, layer.output));
         let (kernel, depthwise) = (layer.kernel, layer.kind == LayerKind::Depthwise);
         let (channels, inputs) = (layer.weights.scales.len(), self.network.tensors[layer.input].channels);
         let (shape, data, dimension) = if depthwise {
@@ -102,8 +111,7 @@ impl Writer<'_> {
         let weight = self.weight(&layer.name, &layer.weights, &shape, data, dimension);
         let bias = self.bias(&layer.name, &layer.weights, layer.input);
         let output = self.first_store(layer.output);
-        let signed = self.network.tensors[layer.output].quantizer.signed;
-        let activation = if signed { Activation::None } else { Activation::Relu };
+        let activation = self.activation_of(layer.output);
         let (builtin, options) = if depthwise {
             (Builtin::Depthwise, NodeOptions::Depthwise { padding, stride: layer.stride, activation })
         } else {
@@ -114,23 +122,28 @@ impl Writer<'_> {
     }
 
     /// The input, with an explicit border where `SAME` would put another one.
-    fn padded(&mut self, layer: &Convolution) -> (ValueId, Padding) {
-        let (input, tensor) = (self.stored[layer.input], &self.network.tensors[layer.input]);
-        let out = self.network.tensors[layer.output].size;
-        if layer.padding == 0 && out == (tensor.size - layer.kernel) / layer.stride + 1 {
+    fn padded(
+        &mut self,
+        name: &str,
+        (kernel, stride, padding): (usize, usize, usize),
+        (input, output): (TensorId, TensorId),
+    ) -> (ValueId, Padding) {
+        let (tensor, out) = (&self.network.tensors[input], self.network.tensors[output].size);
+        let input = self.stored[input];
+        if padding == 0 && out == (tensor.size - kernel) / stride + 1 {
             return (input, Padding::Valid);
         }
-        let same_out = tensor.size.div_ceil(layer.stride);
-        let same_total = ((same_out - 1) * layer.stride + layer.kernel).saturating_sub(tensor.size);
-        if same_out == out && same_total / 2 == layer.padding {
+        let same_out = tensor.size.div_ceil(stride);
+        let same_total = ((same_out - 1) * stride + kernel).saturating_sub(tensor.size);
+        if same_out == out && same_total / 2 == padding {
             return (input, Padding::Same);
         }
-        let border = layer.padding as i32;
+        let border = padding as i32;
         let borders = [0, 0, border, border, border, border, 0, 0];
-        let wide = Tensor { size: tensor.size + 2 * layer.padding, ..tensor.clone() };
+        let wide = Tensor { size: tensor.size + 2 * padding, ..tensor.clone() };
         let zero = container_zero(tensor);
-        let amounts = self.model.constant_int32(format!("{}/border", layer.name), &[4, 2], &borders);
-        let output = self.activation(&format!("{}/padded", layer.name), &wide, tensor.quantizer.scale, zero);
+        let amounts = self.model.constant_int32(format!("{name}/border"), &[4, 2], &borders);
+        let output = self.activation(&format!("{name}/padded"), &wide, tensor.quantizer.scale, zero);
         self.node(Builtin::Pad, vec![input, amounts], output, NodeOptions::Pad);
         (output, Padding::Valid)
     }
@@ -206,6 +219,11 @@ impl Writer<'_> {
         let output = self.model.value(Value::variable(OUTPUT.into(), &[1, classes], Element::Int8, stored()));
         self.node(Builtin::Reshape, vec![sums, target], output, NodeOptions::Reshape(shape));
         self.model.output = output;
+    }
+
+    /// A tensor from 0 on is cut there.
+    fn activation_of(&self, tensor: TensorId) -> Activation {
+        if self.network.tensors[tensor].quantizer.low >= 0 { Activation::Relu } else { Activation::None }
     }
 
     /// Where an operation writes a tensor; a signed one is not yet cut below.

@@ -80,6 +80,11 @@ impl TrainedModel {
         self.arrays.contains_key(key)
     }
 
+    /// An array by its whole name.
+    pub fn get(&self, key: &str) -> Option<&NamedArray> {
+        self.arrays.get(key)
+    }
+
     /// `<layer>.<field>`, which must have this shape and hold finite numbers only.
     pub fn array(&self, layer: &str, field: &str, shape: &[usize]) -> Result<&[f32]> {
         let key = format!("{layer}.{field}");

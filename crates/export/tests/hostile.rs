@@ -54,8 +54,8 @@ fn onnx() -> Vec<u8> {
     let shape = Some(Shape { dim: dim.into() });
     let kind = Some(ValueType { tensor: Some(TensorType { element: Some(1), shape }) });
     let node = Node { input: vec!["x".into(), "w".into()], op_type: text("Conv"), ..Default::default() };
-    let data =
-        TensorData { dims: vec![2, 3], data_type: Some(3), name: text("w"), raw_data: Some(vec![7; 6]) };
+    let (dims, raw_data) = (vec![2, 3], Some(vec![7; 6]));
+    let data = TensorData { dims, data_type: Some(3), name: text("w"), raw_data, ..Default::default() };
     let graph = Graph {
         node: vec![node; 3],
         initializer: vec![data],

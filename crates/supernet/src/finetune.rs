@@ -162,6 +162,10 @@ impl Tuning {
         self.step >= self.steps
     }
 
+    pub fn total_steps(&self) -> usize {
+        self.steps
+    }
+
     pub fn step(&mut self, workbench: &mut Workbench<'_>, teacher: Option<&Teacher>) -> Result<StepReport> {
         self.batches.take(self.step as u64, &mut workbench.batch)?;
         self.scratch.teacher_logits.clear();

@@ -22,6 +22,7 @@ pub mod error;
 pub mod evaluation;
 mod extract;
 pub mod finetune;
+pub mod float_network;
 #[cfg(test)]
 mod fixtures;
 pub mod inherited;
@@ -29,6 +30,7 @@ pub mod instantiate;
 pub mod memory;
 mod objective;
 pub mod parameters;
+pub mod post_training;
 pub mod progress;
 pub mod quantized;
 pub mod random;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sartor_engine::{Network, NormStatistics, Tap};
-use sartor_space::{Candidate, Layer, SearchSpace, Workload};
+use sartor_space::{Candidate, Layer, SearchSpace, Subnet, Workload};
 
 use crate::calibration::{ActivationHistogram, ActivationMethod, WeightMethod, weight_thresholds};
 use crate::error::Result;
@@ -53,6 +53,11 @@ pub struct Model {
     pub thresholds: Thresholds,
 }
 
+/// What stands for the candidate of a network that comes from no space.
+pub(crate) fn no_candidate() -> Candidate {
+    Candidate { subnet: Subnet { blocks: vec![] }, policy: None }
+}
+
 impl Model {
     /// A copy of a candidate's inherited weights, not yet quantized.
     pub fn inherit(space: &SearchSpace, supernet: &Supernet, candidate: &Candidate) -> Result<Self> {
@@ -76,7 +81,15 @@ impl Model {
             return Ok(());
         }
         let statistics = workbench.recalibrate(&self.network, &self.parameters, how.images)?;
-        let ranges = observe_ranges(self, &statistics, workbench, how)?;
+        let histograms = observe(self, &statistics, workbench, how.images)?;
+        self.quantize(&histograms, how)
+    }
+
+    /// Puts quantizers into a full-precision network of which these histograms were seen.
+    pub(crate) fn quantize(&mut self, seen: &Histograms, how: &Calibration) -> Result<()> {
+        let slots = range_slots(&self.workload);
+        let ranges: Vec<f32> =
+            slots.iter().map(|slot| seen[&slot.tap].range(slot.bits, how.activations)).collect();
         self.thresholds = self.weight_thresholds(how)?;
         self.network = quantized_network(&self.layout, &self.workload, &self.thresholds)?;
         self.parameters.extend(ranges);
@@ -95,17 +108,20 @@ impl Model {
     }
 }
 
-/// A starting range for every slot, from histograms over calibration images at full precision.
-fn observe_ranges(
+/// What was seen at every place that needs a range.
+pub(crate) type Histograms = BTreeMap<Tap, ActivationHistogram>;
+
+/// Histograms over calibration images at full precision; the model's workload names the places by its widths.
+pub(crate) fn observe(
     model: &Model,
     statistics: &[NormStatistics],
     workbench: &mut Workbench<'_>,
-    how: &Calibration,
-) -> Result<Vec<f32>> {
+    images: usize,
+) -> Result<Histograms> {
     let slots = range_slots(&model.workload);
-    let mut histograms: BTreeMap<Tap, ActivationHistogram> =
+    let mut histograms: Histograms =
         slots.iter().map(|slot| (slot.tap, ActivationHistogram::new(slot.signed))).collect();
-    workbench.each_calibration_batch(how.images, |executor, pixels, count| {
+    workbench.each_calibration_batch(images, |executor, pixels, count| {
         executor.observe(
             &model.network,
             &model.parameters,
@@ -120,5 +136,5 @@ fn observe_ranges(
         )?;
         Ok(())
     })?;
-    Ok(slots.iter().map(|slot| histograms[&slot.tap].range(slot.bits, how.activations)).collect())
+    Ok(histograms)
 }

@@ -34,6 +34,11 @@ impl Teacher {
         Ok(Self { network, parameters, statistics })
     }
 
+    /// Any network, with its own statistics.
+    pub fn of(network: Network, parameters: Vec<f32>, statistics: Vec<NormStatistics>) -> Self {
+        Self { network, parameters, statistics }
+    }
+
     /// The frozen numbers.
     pub fn parameters(&self) -> &[f32] {
         &self.parameters

@@ -4,7 +4,7 @@
 
 use rand::seq::SliceRandom;
 use sartor_engine::{Executor, Network, NormStatistics};
-use sartor_space::SearchSpace;
+use sartor_space::{Input, SearchSpace};
 
 use crate::data::{Batch, Dataset, Images, batch};
 use crate::error::{Result, SupernetError};
@@ -67,7 +67,11 @@ pub(crate) struct Workbench<'a> {
 impl<'a> Workbench<'a> {
     /// A workbench whose calibration images are drawn from the training images by `seed`.
     pub fn new(space: &SearchSpace, dataset: &'a Dataset, seed: u64) -> Result<Self> {
-        let input = space.input();
+        Self::on(space.input(), dataset, seed)
+    }
+
+    /// As [`new`](Self::new), for networks with this input.
+    pub fn on(input: Input, dataset: &'a Dataset, seed: u64) -> Result<Self> {
         dataset.check_input(input.size, input.channels, input.classes)?;
         if dataset.train.is_empty() {
             return Err(SupernetError::EmptySplit { split: Part::Train.name() });

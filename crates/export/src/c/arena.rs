@@ -65,7 +65,9 @@ fn lives(network: &QuantizedNetwork) -> Vec<Life> {
 fn ends(operation: &Operation) -> (Vec<TensorId>, TensorId) {
     match *operation {
         Operation::Convolution(ref layer) => (vec![layer.input], layer.output),
-        Operation::Requantize { input, output, .. } | Operation::Pool { input, output, .. } => {
+        Operation::Requantize { input, output, .. }
+        | Operation::MaxPool { input, output, .. }
+        | Operation::Pool { input, output, .. } => {
             (vec![input], output)
         }
         Operation::Add { left, right, output, .. } => (vec![left, right], output),

@@ -167,6 +167,7 @@ fn layers(network: &QuantizedNetwork) -> Vec<LayerExecution> {
         }
         Operation::Requantize { name, .. } => (format!("{name}/stream"), "rescale".to_string()),
         Operation::Add { name, .. } => (format!("{name}/add"), "int32 addition".to_string()),
+        Operation::MaxPool { name, .. } => (name.clone(), "largest byte".to_string()),
         Operation::Pool { name, .. } => (name.clone(), "int32 mean".to_string()),
     };
     let classifier = &network.classifier;

@@ -24,7 +24,7 @@ typedef struct {
     const int8_t *shifts;
     int bits, bias_shift;
     const int32_t *steps;
-    int features;
+    int features, in_zero;
 } Classifier;
 
 /* value * multiplier * 2^(shift - 31), rounded to nearest, ties away from zero. */
@@ -135,6 +135,26 @@ static void add(const uint8_t *left, const uint8_t *right, uint8_t *output, int 
     }
 }
 
+static void max_pool(const uint8_t *input, uint8_t *output, int in_size, int out_size, int channels, int kernel,
+                     int stride, int padding)
+{
+    int channel, y, x, down, right;
+    for (y = 0; y < out_size; y++)
+        for (x = 0; x < out_size; x++)
+            for (channel = 0; channel < channels; channel++) {
+                uint8_t best = 0;
+                for (down = 0; down < kernel; down++)
+                    for (right = 0; right < kernel; right++) {
+                        int line = y * stride + down - padding, column = x * stride + right - padding;
+                        if (line >= 0 && column >= 0 && line < in_size && column < in_size) {
+                            uint8_t value = input[(line * in_size + column) * channels + channel];
+                            best = value > best ? value : best;
+                        }
+                    }
+                output[(y * out_size + x) * channels + channel] = best;
+            }
+}
+
 static void pool(const uint8_t *input, uint8_t *output, int pixels, int channels, int in_zero, int32_t multiplier,
                  int shift, int out_zero, int low, int high)
 {
@@ -156,7 +176,7 @@ static int classify(const Classifier *layer, const uint8_t *input, int8_t *logit
         int32_t value;
         unpack(layer->weights, layer->bits, channel, layer->features);
         for (feature = 0; feature < layer->features; feature++)
-            sums[channel] += input[feature] * row[feature];
+            sums[channel] += (input[feature] - layer->in_zero) * row[feature];
         sums[channel] = sums[channel] * (1 << layer->bias_shift) + layer->bias[channel];
         value = rescale(sums[channel], layer->multipliers[channel], layer->shifts[channel]);
         value = value < -128 ? -128 : value > 127 ? 127 : value;

@@ -19,7 +19,7 @@ const CHANNELS: usize = 4;
 const EXACT_FLOATS: u64 = 1 << 24;
 
 /// A number that holds a layer's sums of products exactly.
-trait Lane: Copy + Default {
+pub(crate) trait Lane: Copy + Default {
     fn new(value: i16) -> Self;
     fn plus_product(self, a: Self, b: Self) -> Self;
     fn integer(self) -> i32;
@@ -177,14 +177,14 @@ fn store<L: Lane>(layer: &Prepared<'_>, sums: &[L], out: &mut [i16]) {
 }
 
 #[inline(always)]
-fn depthwise<L: Lane>(pixel: &[L], weights: &[L], sums: &mut [L]) {
+pub(crate) fn depthwise<L: Lane>(pixel: &[L], weights: &[L], sums: &mut [L]) {
     for ((sum, &value), &weight) in sums.iter_mut().zip(pixel).zip(weights) {
         *sum = sum.plus_product(value, weight);
     }
 }
 
 #[inline(always)]
-fn dense<L: Lane>(pixel: &[L], weights: &[L], sums: &mut [L]) {
+pub(crate) fn dense<L: Lane>(pixel: &[L], weights: &[L], sums: &mut [L]) {
     let width = sums.len();
     let (groups, rest) = pixel.as_chunks::<CHANNELS>();
     let (head, tail) = weights.split_at(groups.len() * CHANNELS * width);

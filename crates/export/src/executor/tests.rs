@@ -145,6 +145,8 @@ mod simulation {
                     let sums = real(*left).into_iter().zip(real(*right)).map(|(a, b)| a + b);
                     (*output, sums.map(|sum| quantize(sum, &network.tensors[*output].quantizer)).collect())
                 }
+                // Checked against the float interpreter of imported networks, which have them.
+                Operation::MaxPool { output, .. } => (*output, real(*output)),
                 Operation::Pool { input, output, .. } => {
                     (*output, pool(&real(*input), &network.tensors[*input], &network.tensors[*output]))
                 }

@@ -74,6 +74,7 @@ impl GraphBuilder {
             data_type: Some(element as i32),
             name: Some(name.clone()),
             raw_data: Some(raw),
+            ..Default::default()
         });
         name
     }

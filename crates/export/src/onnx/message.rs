@@ -122,6 +122,15 @@ pub struct Attribute {
     /// Its name.
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
+    /// A float.
+    #[prost(float, optional, tag = "2")]
+    pub float: Option<f32>,
+    /// A constant.
+    #[prost(message, optional, tag = "5")]
+    pub tensor: Option<TensorData>,
+    /// Text.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub text: Option<Vec<u8>>,
     /// An integer.
     #[prost(int64, optional, tag = "3")]
     pub integer: Option<i64>,
@@ -142,6 +151,15 @@ pub struct TensorData {
     /// Element type.
     #[prost(int32, optional, tag = "2")]
     pub data_type: Option<i32>,
+    /// Floats, if they are not in `raw_data`.
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    /// 64-bit integers, if they are not in `raw_data`.
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
+    /// Where the elements lie, if they are in a file of their own.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<Entry>,
     /// Its name.
     #[prost(string, optional, tag = "8")]
     pub name: Option<String>,

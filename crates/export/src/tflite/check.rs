@@ -213,7 +213,9 @@ fn layers(network: &QuantizedNetwork, executed: &BTreeMap<String, String>) -> Ve
         Operation::Convolution(layer) => (layer.name.clone(), written(layer.output)),
         Operation::Requantize { name, output, .. } => (format!("{name}/stream"), written(*output)),
         Operation::Add { name, output, .. } => (format!("{name}/add"), written(*output)),
-        Operation::Pool { name, output, .. } => (name.clone(), written(*output)),
+        Operation::MaxPool { name, output, .. } | Operation::Pool { name, output, .. } => {
+            (name.clone(), written(*output))
+        }
     };
     let last = (network.classifier.name.clone(), executed.get(&network.classifier.name).cloned());
     let all = network.operations.iter().map(operation).chain([last]);

@@ -31,6 +31,7 @@ pub enum Builtin {
     Convolution,
     Depthwise,
     Reshape,
+    MaxPool,
     Pad,
     Quantize,
 }
@@ -41,6 +42,7 @@ impl Builtin {
             Self::Add => (0, 2),
             Self::Convolution => (3, 3),
             Self::Depthwise => (4, 3),
+            Self::MaxPool => (17, 2),
             Self::Reshape => (22, 1),
             Self::Pad => (34, 2),
             Self::Quantize => (114, 2),
@@ -69,7 +71,8 @@ pub enum Activation {
 pub enum NodeOptions {
     Convolution { padding: Padding, stride: usize, activation: Activation },
     Depthwise { padding: Padding, stride: usize, activation: Activation },
-    Add,
+    Add(Activation),
+    MaxPool { padding: Padding, stride: usize, kernel: usize },
     Reshape(Vec<i32>),
     Pad,
     Quantize,
@@ -80,7 +83,8 @@ impl NodeOptions {
         match self {
             Self::Convolution { .. } => 1,
             Self::Depthwise { .. } => 2,
-            Self::Add => 11,
+            Self::Add(_) => 11,
+            Self::MaxPool { .. } => 5,
             Self::Reshape(_) => 17,
             Self::Pad => 22,
             Self::Quantize => 89,
@@ -311,6 +315,12 @@ fn options(builder: &mut Builder<'_>, options: &NodeOptions) -> Offset {
             let shape = builder.create_vector(shape);
             Table::new(builder).field(0, shape).end()
         }
-        NodeOptions::Add | NodeOptions::Pad | NodeOptions::Quantize => Table::new(builder).end(),
+        NodeOptions::Add(activation) => Table::new(builder).field(0, *activation as i8).end(),
+        NodeOptions::MaxPool { padding, stride, kernel } => {
+            let (stride, kernel) = (*stride as i32, *kernel as i32);
+            let table = Table::new(builder).field(0, *padding as i8).field(1, stride).field(2, stride);
+            table.field(3, kernel).field(4, kernel).field(5, Activation::None as i8).end()
+        }
+        NodeOptions::Pad | NodeOptions::Quantize => Table::new(builder).end(),
     }
 }

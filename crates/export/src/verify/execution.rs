@@ -43,7 +43,7 @@ fn node_name(operation: &Operation) -> String {
         Operation::Convolution(layer) => layer.name.clone(),
         Operation::Requantize { name, .. } => format!("{name}/stream"),
         Operation::Add { name, .. } => format!("{name}/add"),
-        Operation::Pool { name, .. } => name.clone(),
+        Operation::MaxPool { name, .. } | Operation::Pool { name, .. } => name.clone(),
     }
 }
 
@@ -62,6 +62,7 @@ fn stands_for(node: &str, layer: &str) -> bool {
 fn arithmetic(operator: &str) -> Arithmetic {
     match operator {
         "QuantizeLinear" | "DequantizeLinear" => Arithmetic::Conversion,
+        "MaxPool" | "NhwcMaxPool" => Arithmetic::Integer,
         "QGemm" | "ConvInteger" | "MatMulInteger" => Arithmetic::Integer,
         operator if operator.starts_with("QLinear") => Arithmetic::Integer,
         _ => Arithmetic::Float,

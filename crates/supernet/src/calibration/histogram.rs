@@ -87,6 +87,12 @@ impl ActivationHistogram {
         }
     }
 
+    /// The threshold for a grid with so many steps above zero, wherever it lies (there is no ceiling at 6); 0 when
+    /// nothing but zeros was seen.
+    pub fn threshold(&self, bits: u8, steps: u32, method: ActivationMethod) -> f32 {
+        method.rule().threshold(&self.samples(), bits.clamp(2, 16), steps.max(1))
+    }
+
     /// Squared error of quantizing with this range, relative to the values' own squares, as far as the bins tell.
     pub fn distortion(&self, bits: u8, range: f32) -> f64 {
         let samples = self.samples();

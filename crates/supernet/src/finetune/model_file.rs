@@ -5,9 +5,11 @@
 //! and so on for every quantization point; `image.{zero_point, scale}`: real value = (pixel - zero point) · scale.
 //! Weights are the effective floats before quantization. Metadata: the candidate as JSON, the space's name and TOML.
 
+use std::collections::BTreeMap;
+
 use sartor_engine::NormStatistics;
 use sartor_engine::network::MINIMUM_RANGE;
-use sartor_space::{Candidate, SearchSpace};
+use sartor_space::{Candidate, SearchSpace, Workload};
 
 use crate::archive::{Archive, NamedArray};
 use crate::data::{Dataset, Normalization};
@@ -15,7 +17,7 @@ use crate::error::Result;
 use crate::evaluation::Accuracy;
 use crate::instantiate::{convolutions, is_quantized, network, quantized_network, range_slots};
 use crate::parameters::Layout;
-use crate::quantized::Model;
+use crate::quantized::{Model, no_candidate};
 use crate::supernet::{check_identity, identity};
 use crate::workbench::{Part, Workbench};
 
@@ -50,6 +52,11 @@ impl FinetunedModel {
 
     pub(crate) fn accuracy_on(&self, workbench: &mut Workbench<'_>, part: Part) -> Result<Accuracy> {
         workbench.accuracy(&self.model.network, &self.model.parameters, &self.statistics, part)
+    }
+
+    /// [`arrays`](Self::arrays) as a safetensors file that names no space; [`from_arrays`](Self::from_arrays) reads it.
+    pub fn arrays_to_bytes(&self) -> Vec<u8> {
+        Archive { metadata: BTreeMap::new(), arrays: self.arrays() }.to_bytes()
     }
 
     /// Everything as named arrays.
@@ -88,20 +95,32 @@ impl FinetunedModel {
         let archive = Archive::from_bytes(bytes, WHAT)?;
         check_identity(&archive, space)?;
         let candidate = Candidate::from_json(archive.text("candidate")?, space)?;
-        let model = read_model(&archive, space, candidate)?;
+        let workload = space.lower(&candidate);
+        Self::from_archive(&archive, candidate, workload)
+    }
+
+    /// Arrays of a network that is no candidate of a space, as a safetensors file.
+    ///
+    /// # Errors
+    /// A damaged file, a missing or misshapen array: each names the key.
+    pub fn from_arrays(bytes: &[u8], workload: Workload) -> Result<Self> {
+        Self::from_archive(&Archive::from_bytes(bytes, WHAT)?, no_candidate(), workload)
+    }
+
+    fn from_archive(archive: &Archive, candidate: Candidate, workload: Workload) -> Result<Self> {
+        let model = read_model(archive, candidate, workload)?;
         let statistics = convolutions(&model.workload).iter().map(|layer| {
             let read = |array| archive.array(&format!("{}.{array}", layer.name), &[layer.out_channels]);
             Ok(NormStatistics { mean: read("mean")?.to_vec(), variance: read("variance")?.to_vec() })
         });
         let statistics = statistics.collect::<Result<_>>()?;
-        let one = |key| archive.array(key, &[1]).map(|values| values[0]);
+        let one = |key: &str| archive.array(key, &[1]).map(|values| values[0]);
         let (zero_point, scale) = (one("image.zero_point")? as u8, one("image.scale")?);
         Ok(Self { model, statistics, normalization: Normalization { zero_point, scale } })
     }
 }
 
-fn read_model(archive: &Archive, space: &SearchSpace, candidate: Candidate) -> Result<Model> {
-    let workload = space.lower(&candidate);
+fn read_model(archive: &Archive, candidate: Candidate, workload: Workload) -> Result<Model> {
     let layout = Layout::fixed(&workload);
     let mut parameters = layout.read(archive, "")?;
     if !is_quantized(&workload) {

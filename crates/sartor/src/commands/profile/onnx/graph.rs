@@ -190,6 +190,7 @@ impl Builder {
             data_type: Some(element as i32),
             name: Some(name.to_owned()),
             raw_data: Some(raw),
+            ..TensorData::default()
         });
         name.to_owned()
     }
