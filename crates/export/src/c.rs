@@ -76,7 +76,11 @@ pub fn package(network: &QuantizedNetwork, logits: &Quantizer) -> Package {
     let about = about(network, logits, constant_bytes, ram_bytes);
     Package {
         header: header(network, &about),
-        code: format!("{about}#include \"{HEADER}\"\n\n{sizes}\n{}\n{}\n{body}", kernels(&body), writer.tables),
+        code: format!(
+            "{about}#include \"{HEADER}\"\n\n{sizes}\n{}\n{}\n{body}",
+            kernels(&body),
+            writer.tables
+        ),
         constant_bytes,
         ram_bytes,
     }

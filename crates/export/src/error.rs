@@ -208,7 +208,9 @@ impl ExportError {
                 "understood: Conv (dense or depthwise), BatchNormalization, Relu, Clip from 0, Add, MaxPool, AveragePool, \
                  GlobalAveragePool, Flatten, Reshape, Gemm"
             }
-            Self::Weights { .. } => "names of torchvision (`features.0.0.weight`) and of timm (`conv_stem.weight`) are known",
+            Self::Weights { .. } => {
+                "names of torchvision (`features.0.0.weight`) and of timm (`conv_stem.weight`) are known"
+            }
             _ => return None,
         };
         Some(text.to_string())

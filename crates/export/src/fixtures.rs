@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::onnx::message::{
-    Attribute, DataType, Dimension, Entry, Extent, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType,
-    ValueInfo, ValueType,
+    Attribute, DataType, Dimension, Entry, Extent, Graph, Model, Node, OperatorSet, Shape, TensorData,
+    TensorType, ValueInfo, ValueType,
 };
 use crate::{NamedArray, TrainedModel};
 
@@ -34,7 +34,8 @@ impl Nodes {
 
     fn constant(&mut self, name: &str, dims: &[usize], (low, high): (f32, f32)) -> String {
         let count = dims.iter().product::<usize>();
-        let values: Vec<f32> = (0..count).map(|_| if low < high { self.rng.random_range(low..high) } else { low }).collect();
+        let values: Vec<f32> =
+            (0..count).map(|_| if low < high { self.rng.random_range(low..high) } else { low }).collect();
         self.graph.initializer.push(TensorData {
             dims: dims.iter().map(|&dim| dim as i64).collect(),
             data_type: Some(DataType::Float as i32),
@@ -58,10 +59,18 @@ impl Nodes {
     }
 
     /// A convolution: `(inputs, outputs, kernel, stride, padding)`; one group per channel if `inputs` is 1.
-    fn convolution(&mut self, name: &str, from: &str, shape: [usize; 5], groups: usize, bias: bool) -> String {
+    fn convolution(
+        &mut self,
+        name: &str,
+        from: &str,
+        shape: [usize; 5],
+        groups: usize,
+        bias: bool,
+    ) -> String {
         let [inputs, outputs, kernel, stride, padding] = shape;
         let spread = (3.0 / (inputs * kernel * kernel) as f32).sqrt();
-        let weight = self.constant(&format!("{name}.weight"), &[outputs, inputs, kernel, kernel], (-spread, spread));
+        let weight =
+            self.constant(&format!("{name}.weight"), &[outputs, inputs, kernel, kernel], (-spread, spread));
         let mut all = vec![from.to_string(), weight];
         if bias {
             all.push(self.constant(&format!("{name}.bias"), &[outputs], (-0.3, 0.5)));
@@ -78,10 +87,15 @@ impl Nodes {
 
     fn norm(&mut self, name: &str, from: &str, channels: usize) -> String {
         let fields = [("gamma", 0.5, 1.5), ("beta", -0.3, 0.6), ("mean", -0.2, 0.2), ("variance", 0.3, 1.2)];
-        let fields =
-            fields.map(|(field, low, high)| self.constant(&format!("{name}.{field}"), &[channels], (low, high)));
+        let fields = fields
+            .map(|(field, low, high)| self.constant(&format!("{name}.{field}"), &[channels], (low, high)));
         let inputs = [from, &fields[0], &fields[1], &fields[2], &fields[3]];
-        let epsilon = Attribute { name: Some("epsilon".into()), float: Some(1e-3), kind: Some(1), ..Default::default() };
+        let epsilon = Attribute {
+            name: Some("epsilon".into()),
+            float: Some(1e-3),
+            kind: Some(1),
+            ..Default::default()
+        };
         self.node(name, "BatchNormalization", &inputs, vec![epsilon])
     }
 
@@ -94,7 +108,12 @@ impl Nodes {
     }
 
     fn pool(&mut self, name: &str, operator: &str, from: &str) -> String {
-        self.node(name, operator, &[from], vec![attribute("kernel_shape", &[2; 2]), attribute("strides", &[2; 2])])
+        self.node(
+            name,
+            operator,
+            &[from],
+            vec![attribute("kernel_shape", &[2; 2]), attribute("strides", &[2; 2])],
+        )
     }
 
     fn full(&mut self, name: &str, from: &str, features: usize, outputs: usize) -> String {
@@ -153,7 +172,8 @@ impl Nodes {
         self.graph.input = vec![value("image", &self.dims)];
         self.graph.output = vec![value(&last, &[-1, 5])];
         let opset_import = vec![OperatorSet { domain: None, version: Some(self.opset) }];
-        Model { ir_version: Some(8), graph: Some(self.graph), opset_import, ..Default::default() }.encode_to_vec()
+        Model { ir_version: Some(8), graph: Some(self.graph), opset_import, ..Default::default() }
+            .encode_to_vec()
     }
 }
 
@@ -242,8 +262,11 @@ pub fn mobilenet_weights(numbered: bool, classes: usize) -> TrainedModel {
     for (stage, (outputs, blocks)) in stages.into_iter().enumerate() {
         for position in 0..blocks {
             let wide = if number == 0 { channels } else { 6 * channels };
-            let folder =
-                if numbered { format!("features.{}", number + 1) } else { format!("blocks.{stage}.{position}") };
+            let folder = if numbered {
+                format!("features.{}", number + 1)
+            } else {
+                format!("blocks.{stage}.{position}")
+            };
             let names: &[(&str, &str)] = match (numbered, number == 0) {
                 (true, true) => &[("conv.0.0", "conv.0.1"), ("conv.1", "conv.2")],
                 (true, false) => &[("conv.0.0", "conv.0.1"), ("conv.1.0", "conv.1.1"), ("conv.2", "conv.3")],

@@ -15,9 +15,9 @@ pub mod c;
 pub mod card;
 mod error;
 pub mod executor;
-pub mod fold;
 #[cfg(test)]
 mod fixtures;
+pub mod fold;
 mod format;
 pub mod graph;
 pub mod import;

@@ -2,6 +2,7 @@
 
 mod cost;
 mod profile;
+mod quantize;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +14,8 @@ pub use cost::{CostAction, CostArguments, LedgerArguments};
 pub use profile::{
     CheckArguments, DominanceArguments, ImportArguments, LayersArguments, ProfileAction, ProfileArguments,
 };
+
+pub use quantize::QuantizeArguments;
 
 /// Cuts a neural network to measure: searches architecture, channel widths and bit-widths together for a chip
 /// and a budget, and hands back a trained, quantized, verified model.
@@ -163,6 +166,8 @@ pub enum Command {
     Verify(Target),
     /// Write `report.html`.
     Report(Target),
+    /// Give a trained network from elsewhere (ONNX, MobileNetV2 weights) the bits that a budget allows.
+    Quantize(Box<QuantizeArguments>),
     /// Price one network or many candidates.
     Cost(CostArguments),
     /// Compare what was searched in a run folder.

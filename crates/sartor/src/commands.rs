@@ -8,6 +8,7 @@ mod finetune;
 mod fit;
 mod pairs_file;
 mod profile;
+mod quantize;
 mod report;
 mod run;
 mod sample;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(arguments) => export::run(&arguments, &global),
         Command::Verify(target) => verify::run(&target, &global),
         Command::Report(target) => report::run(&target, &global),
+        Command::Quantize(arguments) => quantize::run(&arguments, &global),
         Command::Cost(arguments) => cost::run(&arguments, &global),
         Command::Space(arguments) => space::run(&arguments, &global),
         Command::Compare(arguments) => compare::run(&arguments, &global),

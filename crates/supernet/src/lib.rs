@@ -22,9 +22,9 @@ pub mod error;
 pub mod evaluation;
 mod extract;
 pub mod finetune;
-pub mod float_network;
 #[cfg(test)]
 mod fixtures;
+pub mod float_network;
 pub mod inherited;
 pub mod instantiate;
 pub mod memory;

@@ -135,13 +135,17 @@ mod tests {
     fn tuning_a_network_lowers_its_loss() {
         let dataset = fixtures::dataset();
         let network = network(&dataset);
-        let settings = FinetuneSettings { epochs: 6, batch: 24, calibration_images: 96, ..Default::default() };
+        let settings =
+            FinetuneSettings { epochs: 6, batch: 24, calibration_images: 96, ..Default::default() };
         let workload = uniform(network.workload(), 3);
         let mut tuner = NetworkTuner::new(&network, &dataset, &workload, settings, SEED).unwrap();
         let mut losses = vec![];
         tuner.run(&mut |report: &StepReport| losses.push(report.loss)).unwrap();
         assert_eq!(losses.len(), tuner.total_steps());
-        assert!(losses[losses.len() - 4..].iter().sum::<f64>() < losses[..4].iter().sum::<f64>(), "{losses:?}");
+        assert!(
+            losses[losses.len() - 4..].iter().sum::<f64>() < losses[..4].iter().sum::<f64>(),
+            "{losses:?}"
+        );
         let model = tuner.finish().unwrap();
         assert!(model.accuracy_of_network(&dataset, Part::Test).unwrap().value() > 0.5);
     }

@@ -67,9 +67,7 @@ fn ends(operation: &Operation) -> (Vec<TensorId>, TensorId) {
         Operation::Convolution(ref layer) => (vec![layer.input], layer.output),
         Operation::Requantize { input, output, .. }
         | Operation::MaxPool { input, output, .. }
-        | Operation::Pool { input, output, .. } => {
-            (vec![input], output)
-        }
+        | Operation::Pool { input, output, .. } => (vec![input], output),
         Operation::Add { left, right, output, .. } => (vec![left, right], output),
     }
 }

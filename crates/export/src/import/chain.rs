@@ -90,7 +90,8 @@ impl ImportedNetwork {
         let opens = roles[..index].iter().position(|role| *role == block);
         let fits = opens.is_some_and(|first| self.steps[first].input == *other && first + 1 < index)
             && roles[index - 1] == Role::Project { block: index };
-        let linear = self.signed(*other) && self.signed(index) && *activation == Activation::Linear && *other > 0;
+        let linear =
+            self.signed(*other) && self.signed(index) && *activation == Activation::Linear && *other > 0;
         if fits && linear { Ok(()) } else { Err(not_a_chain(step, "is no residual around linear layers")) }
     }
 
@@ -176,7 +177,8 @@ fn put(
         weight.iter_mut().enumerate().for_each(|(place, weight)| *weight *= plain[place % channels].0 as f32);
         insert("bias", vec![channels], plain.iter().map(|(_, shift)| *shift as f32).collect());
     } else {
-        let field = |of: fn(Norm) -> f32, gain: f32| (0..channels).map(|channel| of(norm(channel)) * gain).collect();
+        let field =
+            |of: fn(Norm) -> f32, gain: f32| (0..channels).map(|channel| of(norm(channel)) * gain).collect();
         insert("gamma", vec![channels], field(|norm| norm.gamma, gain_out));
         insert("beta", vec![channels], field(|norm| norm.beta, gain_out));
         insert("mean", vec![channels], field(|norm| norm.mean, 1.0));

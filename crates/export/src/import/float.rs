@@ -50,7 +50,11 @@ impl ImportedNetwork {
                 for (index, sums) in trace.sums.iter().enumerate().filter(|(_, sums)| !sums.is_empty()) {
                     visit(Place::Sum(index), sums);
                 }
-                trace.values.iter().enumerate().for_each(|(value, numbers)| visit(Place::Value(value), numbers));
+                trace
+                    .values
+                    .iter()
+                    .enumerate()
+                    .for_each(|(value, numbers)| visit(Place::Value(value), numbers));
             }
         }
         Ok(())
@@ -71,7 +75,11 @@ impl ImportedNetwork {
         for (index, step) in self.steps.iter().enumerate() {
             let mut out = self.sums(step, &trace.values, self.shapes[index + 1]);
             let activation = step.work.activation();
-            trace.sums.push(if keep_sums && step.work.convolution().is_some() { out.clone() } else { vec![] });
+            trace.sums.push(if keep_sums && step.work.convolution().is_some() {
+                out.clone()
+            } else {
+                vec![]
+            });
             if activation != Activation::Linear {
                 out.iter_mut().for_each(|value| *value = activation.apply(*value));
             }

@@ -77,7 +77,11 @@ impl ImportedNetwork {
             return Err(refused(format!("`{}` has shape {:?}", named.convolution, weight.shape)));
         };
         let depthwise = inputs == 1 && kernel > 1 && outputs == from.channels;
-        if kernel != width || !matches!(kernel, 1 | 3) || !(depthwise || inputs == from.channels) || outputs == 0 {
+        if kernel != width
+            || !matches!(kernel, 1 | 3)
+            || !(depthwise || inputs == from.channels)
+            || outputs == 0
+        {
             return Err(refused(format!(
                 "`{}` has shape {:?} on {} channels",
                 named.convolution, weight.shape, from.channels
@@ -104,11 +108,15 @@ impl ImportedNetwork {
     }
 
     fn classifier(&mut self, weights: &TrainedModel, name: &str) -> Result<()> {
-        let (weight, bias) = (array(weights, &format!("{name}.weight"))?, array(weights, &format!("{name}.bias"))?);
+        let (weight, bias) =
+            (array(weights, &format!("{name}.weight"))?, array(weights, &format!("{name}.bias"))?);
         let features = self.last().channels;
         let classes = bias.values.len();
         if weight.shape != [classes, features] || classes == 0 {
-            return Err(refused(format!("`{name}.weight` has shape {:?} on {features} features", weight.shape)));
+            return Err(refused(format!(
+                "`{name}.weight` has shape {:?} on {features} features",
+                weight.shape
+            )));
         }
         let layer = ImportedConvolution {
             depthwise: false,
@@ -148,13 +156,18 @@ fn ends(numbered: bool, first: bool) -> Named {
 fn block(numbered: bool, number: usize, stage: usize, position: usize, stride: usize) -> Vec<Named> {
     let parts: &[(&str, &str, &str)] = match (numbered, number == 0) {
         (true, true) => &[("depthwise", "conv.0.0", "conv.0.1"), ("project", "conv.1", "conv.2")],
-        (true, false) => {
-            &[("expand", "conv.0.0", "conv.0.1"), ("depthwise", "conv.1.0", "conv.1.1"), ("project", "conv.2", "conv.3")]
-        }
+        (true, false) => &[
+            ("expand", "conv.0.0", "conv.0.1"),
+            ("depthwise", "conv.1.0", "conv.1.1"),
+            ("project", "conv.2", "conv.3"),
+        ],
         (false, true) => &[("depthwise", "conv_dw", "bn1"), ("project", "conv_pw", "bn2")],
-        (false, false) => &[("expand", "conv_pw", "bn1"), ("depthwise", "conv_dw", "bn2"), ("project", "conv_pwl", "bn3")],
+        (false, false) => {
+            &[("expand", "conv_pw", "bn1"), ("depthwise", "conv_dw", "bn2"), ("project", "conv_pwl", "bn3")]
+        }
     };
-    let folder = if numbered { format!("features.{}", number + 1) } else { format!("blocks.{stage}.{position}") };
+    let folder =
+        if numbered { format!("features.{}", number + 1) } else { format!("blocks.{stage}.{position}") };
     let named = |&(part, convolution, norm): &(&str, &str, &str)| Named {
         name: format!("block{number}.{part}"),
         convolution: format!("{folder}.{convolution}"),
@@ -194,6 +207,7 @@ fn norms(weights: &TrainedModel, name: &str, channels: usize) -> Result<Vec<Norm
 /// `[taps · in, out]` of `[out, in, taps]`.
 fn transposed(values: &[f32], outputs: usize, inputs: usize, taps: usize) -> Vec<f32> {
     let at = |tap: usize, input: usize, output: usize| values[(output * inputs + input) * taps + tap];
-    let row = |tap: usize| (0..inputs).flat_map(move |input| (0..outputs).map(move |output| (tap, input, output)));
+    let row =
+        |tap: usize| (0..inputs).flat_map(move |input| (0..outputs).map(move |output| (tap, input, output)));
     (0..taps).flat_map(row).map(|(tap, input, output)| at(tap, input, output)).collect()
 }

@@ -73,8 +73,15 @@ impl ImportedNetwork {
             channels: self.image().channels,
             quantizer: Quantizer::image(self.zero_point, self.scale),
         };
-        let mut builder =
-            Builder { network: self, layers, thresholds, range, tensors: vec![image], stored: vec![0], operations: vec![] };
+        let mut builder = Builder {
+            network: self,
+            layers,
+            thresholds,
+            range,
+            tensors: vec![image],
+            stored: vec![0],
+            operations: vec![],
+        };
         for index in 0..self.steps.len() - 1 {
             let tensor = builder.step(index)?;
             builder.stored.push(tensor);
@@ -92,9 +99,16 @@ impl ImportedNetwork {
             let Some((number, layer)) = layers.next() else {
                 return Err(ExportError::MissingArray { layer: step.name.clone(), key: step.name.clone() });
             };
-            for (field, got) in [("weight_bits", layer.weight_bits), ("activation_bits", layer.activation_bits)] {
+            for (field, got) in
+                [("weight_bits", layer.weight_bits), ("activation_bits", layer.activation_bits)]
+            {
                 if !(2..=8).contains(&got) {
-                    return Err(ExportError::Bits { layer: step.name.clone(), field, got, expected: "2 to 8" });
+                    return Err(ExportError::Bits {
+                        layer: step.name.clone(),
+                        field,
+                        got,
+                        expected: "2 to 8",
+                    });
                 }
             }
             Ok(Some(LayerBits { number, weights: layer.weight_bits, activations: layer.activation_bits }))
@@ -134,7 +148,13 @@ impl Builder<'_> {
                 let weights = self.weights(index, convolution, input)?;
                 let quantizer = self.output_quantizer(value);
                 let output = self.tensor(name.clone(), value, quantizer);
-                self.operations.push(Operation::Convolution(geometry(name, convolution, weights, input, output)));
+                self.operations.push(Operation::Convolution(geometry(
+                    name,
+                    convolution,
+                    weights,
+                    input,
+                    output,
+                )));
                 Ok(output)
             }
             Work::Add { other, .. } => {
@@ -151,7 +171,14 @@ impl Builder<'_> {
                 }
                 let quantizer = self.tensors[source].quantizer;
                 let output = self.tensor(name.clone(), value, quantizer);
-                self.operations.push(Operation::MaxPool { name, kernel, stride, padding, input: source, output });
+                self.operations.push(Operation::MaxPool {
+                    name,
+                    kernel,
+                    stride,
+                    padding,
+                    input: source,
+                    output,
+                });
                 Ok(output)
             }
             Work::GlobalPool => {

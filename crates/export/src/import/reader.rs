@@ -83,9 +83,12 @@ impl<'a> Reader<'a> {
         };
         let got = extents(info);
         let wanted = [None, Some(image.channels), Some(image.size), Some(image.size)];
-        let fits = |(got, wanted): (&Option<usize>, &Option<usize>)| got.is_none() || wanted.is_none() || got == wanted;
+        let fits = |(got, wanted): (&Option<usize>, &Option<usize>)| {
+            got.is_none() || wanted.is_none() || got == wanted
+        };
         if got.len() != 4 || !got.iter().zip(&wanted).all(fits) {
-            let dims: Vec<String> = got.iter().map(|dim| dim.map_or("?".into(), |dim| dim.to_string())).collect();
+            let dims: Vec<String> =
+                got.iter().map(|dim| dim.map_or("?".into(), |dim| dim.to_string())).collect();
             return Err(malformed(format!(
                 "input `{name}` is [{}], expected [N, {}, {}, {}] as the images are",
                 dims.join(", "),
@@ -146,7 +149,8 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, node: &Node, input: ValueId, work: Work, shape: Shape) -> Result<Known> {
-        if shape.size == 0 || shape.size > LARGEST_SIZE || shape.len() > MOST_ELEMENTS || shape.channels == 0 {
+        if shape.size == 0 || shape.size > LARGEST_SIZE || shape.len() > MOST_ELEMENTS || shape.channels == 0
+        {
             return Err(unsupported(node, format!("an output of {}² × {}", shape.size, shape.channels)));
         }
         let name = self.free_name(name(node));
@@ -157,9 +161,7 @@ impl<'a> Reader<'a> {
 
     /// A name that no other step has, and none of the exported files' own values.
     fn free_name(&self, name: String) -> String {
-        let taken = |name: &str| {
-            OWN_NAMES.contains(&name) || self.steps.iter().any(|step| step.name == name)
-        };
+        let taken = |name: &str| OWN_NAMES.contains(&name) || self.steps.iter().any(|step| step.name == name);
         let numbered = (0..).map(|number| format!("{name}.{number}"));
         std::iter::once(name.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(name)
     }
@@ -170,12 +172,15 @@ impl<'a> Reader<'a> {
         let alone = node.input.first().is_some_and(|name| self.names.uses(name) == 1);
         let step = known.value.checked_sub(1).and_then(|index| self.steps.get_mut(index));
         let open = |step: &&mut Step| {
-            alone && step.work.activation() == Activation::Linear
+            alone
+                && step.work.activation() == Activation::Linear
                 && matches!(step.work, Work::Convolution(_) | Work::Add { .. })
         };
         match step.filter(open) {
             Some(step) => Ok((known, step)),
-            None => Err(unsupported(node, "not directly behind a convolution or an addition that only it reads")),
+            None => {
+                Err(unsupported(node, "not directly behind a convolution or an addition that only it reads"))
+            }
         }
     }
 
@@ -190,11 +195,15 @@ impl<'a> Reader<'a> {
         let channels = convolution.channels();
         let lengths = [gamma.len(), beta.len(), mean.len(), variance.len()];
         if convolution.normalized || lengths != [channels; 4] || variance.iter().any(|&value| value < 0.0) {
-            return Err(unsupported(node, format!("{lengths:?} numbers for {channels} channels, or a second norm")));
+            return Err(unsupported(
+                node,
+                format!("{lengths:?} numbers for {channels} channels, or a second norm"),
+            ));
         }
         for (channel, norm) in convolution.norms.iter_mut().enumerate() {
             let (factor, shift) = with_epsilon(gamma[channel], variance[channel], epsilon);
-            *norm = Norm { gamma: factor, beta: beta[channel], mean: mean[channel] - norm.beta, variance: shift };
+            *norm =
+                Norm { gamma: factor, beta: beta[channel], mean: mean[channel] - norm.beta, variance: shift };
         }
         convolution.normalized = true;
         Ok(known)
@@ -218,7 +227,10 @@ impl<'a> Reader<'a> {
             (Some(0.0), Some(high)) if high > 0.0 && high < f32::MAX => {
                 self.activation(node, Activation::Clipped(high))
             }
-            _ => Err(unsupported(node, format!("limits {low:?} and {high:?}, expected 0 and a positive number"))),
+            _ => Err(unsupported(
+                node,
+                format!("limits {low:?} and {high:?}, expected 0 and a positive number"),
+            )),
         }
     }
 
@@ -274,8 +286,17 @@ impl<'a> Reader<'a> {
         let padding = square(node, "pads", 0)?;
         let plain = integer(node, "ceil_mode", 0) == 0 && square(node, "dilations", 1)? == 1;
         let padded = self.shapes[input].size + 2 * padding;
-        if !plain || kernel == 0 || stride == 0 || padding >= kernel || kernel > padded || self.automatic(node) {
-            return Err(unsupported(node, format!("a window of {kernel}, stride {stride}, padding {padding}")));
+        if !plain
+            || kernel == 0
+            || stride == 0
+            || padding >= kernel
+            || kernel > padded
+            || self.automatic(node)
+        {
+            return Err(unsupported(
+                node,
+                format!("a window of {kernel}, stride {stride}, padding {padding}"),
+            ));
         }
         Ok((kernel, stride, padding))
     }
@@ -291,12 +312,16 @@ impl<'a> Reader<'a> {
     }
 
     fn mean(&mut self, node: &Node) -> Result<Known> {
-        let axes = graph::integers(node, "axes").map(<[i64]>::to_vec).or_else(|| self.names.integers(node, 1));
+        let axes =
+            graph::integers(node, "axes").map(<[i64]>::to_vec).or_else(|| self.names.integers(node, 1));
         let mut axes = axes.unwrap_or_default();
         axes.iter_mut().for_each(|axis| *axis += if *axis < 0 { 4 } else { 0 });
         axes.sort_unstable();
         if axes != [2, 3] {
-            return Err(unsupported(node, format!("a mean over the axes {axes:?}, expected height and width")));
+            return Err(unsupported(
+                node,
+                format!("a mean over the axes {axes:?}, expected height and width"),
+            ));
         }
         self.global_pool(node)
     }
@@ -312,21 +337,31 @@ impl<'a> Reader<'a> {
                 shape.len() == 2 && (shape[1] == -1 || shape[1] == features)
             }
         };
-        if wanted { Ok(Known { flat: true, ..known }) } else { Err(unsupported(node, "another shape than [N, features]")) }
+        if wanted {
+            Ok(Known { flat: true, ..known })
+        } else {
+            Err(unsupported(node, "another shape than [N, features]"))
+        }
     }
 
     fn finish(self, graph: &Graph) -> Result<ImportedNetwork> {
         let output = graph.output.first().and_then(|output| self.known.get(output.name.as_deref()?));
         let last = self.steps.last();
         let ends = last.is_some_and(|step| {
-            let linear = step.work.convolution().is_some_and(|last| !last.fixed && last.kernel == 1 && !last.depthwise);
+            let linear = step
+                .work
+                .convolution()
+                .is_some_and(|last| !last.fixed && last.kernel == 1 && !last.depthwise);
             linear && step.work.activation() == Activation::Linear && self.shapes[step.input].size == 1
         });
         if graph.output.len() != 1 || output.map(|known| known.value) != Some(self.steps.len()) || !ends {
             let last = last.map_or("nothing".to_string(), |step| format!("`{}`", step.name));
-            return Err(malformed(format!("the graph ends in {last}, expected one output from a fully connected layer on pooled features")));
+            return Err(malformed(format!(
+                "the graph ends in {last}, expected one output from a fully connected layer on pooled features"
+            )));
         }
-        let first = self.steps.iter().all(|step| step.input > 0 || step.work.convolution().is_some_and(|c| !c.fixed));
+        let first =
+            self.steps.iter().all(|step| step.input > 0 || step.work.convolution().is_some_and(|c| !c.fixed));
         if !first {
             return Err(malformed("the image is read by something else than a convolution"));
         }

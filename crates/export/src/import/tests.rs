@@ -31,7 +31,8 @@ fn quantized(network: &ImportedNetwork, bits: u8, pixels: &[u8]) -> QuantizedNet
         }
     };
     network.observe(pixels, &mut see).unwrap();
-    let layers = network.steps().iter().filter_map(|step| step.work.convolution()).filter(|layer| !layer.fixed);
+    let layers =
+        network.steps().iter().filter_map(|step| step.work.convolution()).filter(|layer| !layer.fixed);
     let threshold = |layer: &ImportedConvolution| {
         let column = |channel: usize| layer.weight.iter().skip(channel).step_by(layer.channels());
         let largest = |channel: usize| column(channel).fold(1e-3f32, |most, weight| most.max(weight.abs()));
@@ -88,7 +89,8 @@ fn a_chain_computes_what_the_file_does() {
             let Work::Convolution(layer) = &mut step.work else { continue };
             let field = |field: &str| arrays.get(&format!("{}.{field}", step.name)).unwrap().values.clone();
             layer.weight = field("weight");
-            layer.activation = if layer.activation.signed() { Activation::Linear } else { Activation::Clipped(6.0) };
+            layer.activation =
+                if layer.activation.signed() { Activation::Linear } else { Activation::Clipped(6.0) };
             for (channel, norm) in layer.norms.iter_mut().enumerate() {
                 *norm = match last {
                     true => reader::only_shift(field("bias")[channel]),
@@ -170,8 +172,18 @@ fn named_mobilenet_weights_are_read_by_both_conventions() {
     assert_eq!(one.workload().layers.iter().filter(|layer| layer.residual).count(), 10);
     let published = sartor_space::networks::fixed("mobilenet-v2", 32, 32).unwrap();
     for (got, expected) in one.workload().layers.iter().zip(&published.layers) {
-        assert_eq!((got.kernel, got.stride, got.relu), (expected.kernel, expected.stride, expected.relu), "{}", got.name);
-        assert_eq!((got.residual, got.signed_input), (expected.residual, expected.signed_input), "{}", got.name);
+        assert_eq!(
+            (got.kernel, got.stride, got.relu),
+            (expected.kernel, expected.stride, expected.relu),
+            "{}",
+            got.name
+        );
+        assert_eq!(
+            (got.residual, got.signed_input),
+            (expected.residual, expected.signed_input),
+            "{}",
+            got.name
+        );
     }
     let error = ImportedNetwork::mobilenet_v2(&TrainedModel::default(), 64).unwrap_err();
     assert!(error.to_string().contains("features.0.0.weight"), "{error}");

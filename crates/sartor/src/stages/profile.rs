@@ -96,7 +96,8 @@ impl AdditiveCosts for Prices {
     }
 }
 
-fn additive(costs: &sartor_hardware::Costs) -> sartor_search::Costs {
+/// Costs that add up over layers.
+pub fn additive(costs: &sartor_hardware::Costs) -> sartor_search::Costs {
     sartor_search::Costs::UNKNOWN
         .with(Metric::LatencyMs, costs.latency_ms.value())
         .with(Metric::EnergyMj, costs.energy_mj.value())

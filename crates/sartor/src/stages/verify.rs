@@ -17,7 +17,9 @@ use crate::progress::Progress;
 use crate::records::{FormatVerification, Score, Verification};
 use crate::session::Session;
 use crate::talk;
-use runtimes::{Runtimes, latency_key};
+pub use card::runtime as card_runtime;
+pub use runtimes::Runtimes;
+use runtimes::latency_key;
 
 /// What real runtimes make of the models.
 #[derive(Debug)]
@@ -126,32 +128,24 @@ fn verify(session: &Session, score: &Score, runtimes: &Runtimes) -> Result<Vec<S
 
 fn say(session: &Session, verification: &Verification) {
     for (format, outcome) in &verification.formats {
-        let text = match outcome {
-            FormatVerification::Run { .. } => outcome_line(session, verification, format, outcome),
-            FormatVerification::Skipped { reason } => format!("skipped: {reason}"),
-        };
+        let text = outcome_text(outcome) + &latency_text(session, verification, format);
         talk::stage_line(Stage::Verify.title(), &format!("{} {format}: {text}", verification.role));
     }
 }
 
-fn outcome_line(
-    session: &Session,
-    verification: &Verification,
-    format: &str,
-    outcome: &FormatVerification,
-) -> String {
-    let FormatVerification::Run { agreement, accuracy, max_difference, runtime, layers, .. } = outcome else {
-        return String::new();
-    };
-    format!(
-        "top-1 {:.2} %, same as the executor on {:.2} % of {} images, worst difference {max_difference:.1} steps \
-         ({runtime}; {}){}",
-        100.0 * accuracy.value,
-        100.0 * agreement,
-        accuracy.images,
-        executed(layers),
-        latency_text(session, verification, format)
-    )
+/// What a runtime made of a file, for people.
+pub fn outcome_text(outcome: &FormatVerification) -> String {
+    match outcome {
+        FormatVerification::Skipped { reason } => format!("skipped: {reason}"),
+        FormatVerification::Run { agreement, accuracy, max_difference, runtime, layers, .. } => format!(
+            "top-1 {:.2} %, same as the executor on {:.2} % of {} images, worst difference {max_difference:.1} steps \
+             ({runtime}; {})",
+            100.0 * accuracy.value,
+            100.0 * agreement,
+            accuracy.images,
+            executed(layers),
+        ),
+    }
 }
 
 /// `12 integer, 3 conversions`.
@@ -184,18 +178,24 @@ fn latency_text(session: &Session, verification: &Verification, format: &str) ->
 fn refuse_disagreement(verified: &Verified) -> Result<()> {
     for verification in &verified.verifications {
         for (format, outcome) in &verification.formats {
-            if let FormatVerification::Run { same: false, agreement, max_difference, .. } = outcome {
-                let message = format!(
-                    "model {} in {format} is not the network that was measured: the runtime's top-1 is the reference's \
-                     on {:.2} % of images, the worst difference is {max_difference} steps",
-                    verification.id,
-                    100.0 * agreement
-                );
-                return Err(Failure::failed(message)
-                    .hint("the verification is kept in `verify.json`")
-                    .into());
-            }
+            disagreement(&verification.id, format, outcome)?;
         }
     }
     Ok(())
+}
+
+/// Refuses a file that a runtime makes another network of.
+///
+/// # Errors
+/// When it does.
+pub fn disagreement(model: &str, format: &str, outcome: &FormatVerification) -> Result<()> {
+    let FormatVerification::Run { same: false, agreement, max_difference, .. } = outcome else {
+        return Ok(());
+    };
+    let message = format!(
+        "model {model} in {format} is not the network that was measured: the runtime's top-1 is the reference's on \
+         {:.2} % of images, the worst difference is {max_difference} steps",
+        100.0 * agreement
+    );
+    Err(Failure::failed(message).hint("what was seen layer by layer is kept with the model").into())
 }

@@ -21,7 +21,8 @@ impl<'a> Reader<'a> {
         let depthwise = groups > 1;
         let whole = if depthwise { (1, from.channels) } else { (from.channels, outputs) };
         let grouped = !depthwise || groups == from.channels as i64;
-        if kernel != width || kernel == 0 || kernel > LARGEST_KERNEL || (inputs, outputs) != whole || !grouped {
+        if kernel != width || kernel == 0 || kernel > LARGEST_KERNEL || (inputs, outputs) != whole || !grouped
+        {
             let what = format!("weights {dims:?} in {groups} groups on {} channels", from.channels);
             return Err(unsupported(node, what));
         }
@@ -65,8 +66,10 @@ impl<'a> Reader<'a> {
             true => values[output * features + feature],
             false => values[feature * outputs + output],
         };
-        let by_output: Vec<f32> =
-            (0..outputs).flat_map(|output| (0..features).map(move |feature| (output, feature))).map(|(o, f)| at(o, f)).collect();
+        let by_output: Vec<f32> = (0..outputs)
+            .flat_map(|output| (0..features).map(move |feature| (output, feature)))
+            .map(|(o, f)| at(o, f))
+            .collect();
         let weight = rows_first(&by_output, outputs, from.channels, from.size * from.size);
         let bias = self.bias_of(node, 2, outputs)?;
         let convolution = plain((false, from.size, 1, 0), weight, &bias);
@@ -77,7 +80,9 @@ impl<'a> Reader<'a> {
         match self.names.floats(node, place)? {
             None => Ok(vec![0.0; outputs]),
             Some((_, bias)) if bias.len() == outputs => Ok(bias),
-            Some((shape, _)) => Err(unsupported(node, format!("a bias of shape {shape:?} for {outputs} outputs"))),
+            Some((shape, _)) => {
+                Err(unsupported(node, format!("a bias of shape {shape:?} for {outputs} outputs")))
+            }
         }
     }
 
@@ -90,21 +95,39 @@ impl<'a> Reader<'a> {
                 layer.norms.iter_mut().zip(&bias).for_each(|(norm, bias)| norm.beta += bias);
                 Ok(known)
             }
-            _ => Err(unsupported(node, format!("{} constants added to something else than a layer", bias.len()))),
+            _ => Err(unsupported(
+                node,
+                format!("{} constants added to something else than a layer", bias.len()),
+            )),
         }
     }
 }
 
-fn plain((depthwise, kernel, stride, padding): (bool, usize, usize, usize), weight: Vec<f32>, bias: &[f32]) -> ImportedConvolution {
+fn plain(
+    (depthwise, kernel, stride, padding): (bool, usize, usize, usize),
+    weight: Vec<f32>,
+    bias: &[f32],
+) -> ImportedConvolution {
     let norms = bias.iter().map(|&bias| only_shift(bias)).collect();
     let activation = Activation::Linear;
-    ImportedConvolution { depthwise, kernel, stride, padding, weight, norms, normalized: false, activation, fixed: false }
+    ImportedConvolution {
+        depthwise,
+        kernel,
+        stride,
+        padding,
+        weight,
+        norms,
+        normalized: false,
+        activation,
+        fixed: false,
+    }
 }
 
 /// `[taps · in, out]` of `[out, in, taps]`.
 fn rows_first(values: &[f32], outputs: usize, inputs: usize, taps: usize) -> Vec<f32> {
     let place = |tap: usize, input: usize, output: usize| (output * inputs + input) * taps + tap;
-    let row = |tap: usize| (0..inputs).flat_map(move |input| (0..outputs).map(move |output| (tap, input, output)));
+    let row =
+        |tap: usize| (0..inputs).flat_map(move |input| (0..outputs).map(move |output| (tap, input, output)));
     (0..taps).flat_map(row).map(|(tap, input, output)| values[place(tap, input, output)]).collect()
 }
 
@@ -120,7 +143,10 @@ fn geometry(node: &Node, kernel: usize, size: usize) -> Result<(usize, usize)> {
         _ => pads(node)?,
     };
     if padding >= kernel || kernel > size + 2 * padding {
-        return Err(unsupported(node, format!("a kernel of {kernel} with padding {padding} on {size} pixels")));
+        return Err(unsupported(
+            node,
+            format!("a kernel of {kernel} with padding {padding} on {size} pixels"),
+        ));
     }
     Ok((stride, padding))
 }
@@ -137,5 +163,9 @@ fn pads(node: &Node) -> Result<usize> {
 /// What `SAME` comes to, if it is the same on all sides.
 fn same(node: &Node, kernel: usize, stride: usize, size: usize) -> Result<usize> {
     let total = ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
-    if total.is_multiple_of(2) { Ok(total / 2) } else { Err(unsupported(node, "padding that differs from side to side")) }
+    if total.is_multiple_of(2) {
+        Ok(total / 2)
+    } else {
+        Err(unsupported(node, "padding that differs from side to side"))
+    }
 }

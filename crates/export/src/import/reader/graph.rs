@@ -105,7 +105,9 @@ impl<'a> Names<'a> {
         match self.floats(node, place)? {
             None => Ok(None),
             Some((_, values)) if values.len() == 1 => Ok(Some(values[0])),
-            Some((shape, _)) => Err(unsupported(node, format!("a constant of shape {shape:?} for one number"))),
+            Some((shape, _)) => {
+                Err(unsupported(node, format!("a constant of shape {shape:?} for one number")))
+            }
         }
     }
 
@@ -136,10 +138,12 @@ fn read_floats(node: &Node, name: &str, data: &TensorData) -> Result<(Vec<usize>
     let shape: Option<Vec<usize>> = data.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
     let count = shape.as_ref().and_then(|shape| shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim)));
     match (shape, count) {
-        (Some(shape), Some(count)) if count == values.len() => match values.iter().position(|v| !v.is_finite()) {
-            None => Ok((shape, values)),
-            Some(index) => refuse(format!("with {} at {index}", values[index])),
-        },
+        (Some(shape), Some(count)) if count == values.len() => {
+            match values.iter().position(|v| !v.is_finite()) {
+                None => Ok((shape, values)),
+                Some(index) => refuse(format!("with {} at {index}", values[index])),
+            }
+        }
         _ => refuse(format!("with {} numbers for the shape {:?}", values.len(), data.dims)),
     }
 }

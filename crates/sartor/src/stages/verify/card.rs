@@ -28,7 +28,7 @@ pub fn text(
         accuracies: accuracies(score, verification),
         costs: amounts(&score.costs),
         budgets: amounts(&best.budget),
-        runtimes: verification.formats.iter().filter_map(runtime).collect(),
+        runtimes: verification.formats.iter().filter_map(|(format, seen)| runtime(format, seen)).collect(),
         seed: session.config.seed,
         versions: versions(session),
     };
@@ -79,13 +79,14 @@ fn amounts(costs: &Costs) -> Vec<Fact> {
     costs.iter().map(|(name, value)| (plain_name(name).to_owned(), amount(name, *value))).collect()
 }
 
-fn runtime((format, outcome): (&String, &FormatVerification)) -> Option<SeenRuntime> {
+/// A runtime's line of the card; none where it did not run.
+pub fn runtime(format: &str, outcome: &FormatVerification) -> Option<SeenRuntime> {
     let FormatVerification::Run { agreement, accuracy, max_difference, runtime, same, layers, .. } = outcome
     else {
         return None;
     };
     Some(SeenRuntime {
-        format: format.clone(),
+        format: format.to_owned(),
         runtime: runtime.clone(),
         same: *same,
         accuracy: accuracy.value,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use sartor_export::c::{Compiler, verify_c};
+use sartor_export::graph::Quantizer;
 use sartor_export::runtime::{self, Library};
 use sartor_export::tflite::{Interpreter, verify_tflite};
 use sartor_export::{
@@ -37,8 +38,16 @@ impl Runtimes {
     /// # Errors
     /// A missing one if `verify.required` is set.
     pub fn find(session: &Session) -> Result<Self> {
-        let required = session.config.verify.required;
-        let wanted = |formats: &[Format]| session.config.formats().any(|format| formats.contains(&format));
+        let formats: Vec<Format> = session.config.formats().collect();
+        Self::look_for(&formats, session.config.verify.required)
+    }
+
+    /// Looks for those that these formats need.
+    ///
+    /// # Errors
+    /// A missing one if it is `required`.
+    pub fn look_for(formats: &[Format], required: bool) -> Result<Self> {
+        let wanted = |needing: &[Format]| needing.iter().any(|format| formats.contains(format));
         Ok(Self {
             onnx: look(wanted(&[Format::Onnx, Format::OnnxCompact]), runtime::find, required)?,
             interpreter: look(wanted(&[Format::Tflite]), Interpreter::find, required)?,
@@ -67,26 +76,50 @@ impl Runtimes {
         let images = LabelledImages { pixels: &images.pixels, labels: &labels };
         let (network, logits) = integers::exported(session, score)?;
         let path = session.folder.path(&export::place(&score.id, format));
+        let seen = self.seen(format, &path, (&network, &logits), images)?;
+        if let Ok(seen) = &seen {
+            note_latency(session, format.name(), &score.id, seen)?;
+        }
+        Ok(seen.map_or_else(|reason| FormatVerification::Skipped { reason }, record))
+    }
+
+    /// One file of a network with these int8 logits in its runtime.
+    ///
+    /// # Errors
+    /// A runtime that fails.
+    pub fn run(
+        &self,
+        format: Format,
+        path: &Path,
+        exported: (&QuantizedNetwork, &Quantizer),
+        images: LabelledImages<'_>,
+    ) -> Result<FormatVerification> {
+        let seen = self.seen(format, path, exported, images)?;
+        Ok(seen.map_or_else(|reason| FormatVerification::Skipped { reason }, record))
+    }
+
+    fn seen(
+        &self,
+        format: Format,
+        path: &Path,
+        (network, logits): (&QuantizedNetwork, &Quantizer),
+        images: LabelledImages<'_>,
+    ) -> Result<Found<Verification>> {
         let seen = match format {
             Format::Onnx | Format::OnnxCompact => {
-                self.onnx.as_ref().map(|library| run_onnx(library, &path, &network, images))
+                self.onnx.as_ref().map(|library| run_onnx(library, path, network, images))
             }
             Format::Tflite => self.interpreter.as_ref().map(|interpreter| {
                 let options = VerifyOptions::default();
-                Ok(verify_tflite(interpreter, &path, &network, &logits, images, options)?)
+                Ok(verify_tflite(interpreter, path, network, logits, images, options)?)
             }),
-            Format::C => self
-                .compiler
-                .as_ref()
-                .map(|compiler| Ok(verify_c(compiler, &path, &network, &logits, images)?)),
+            Format::C => {
+                self.compiler.as_ref().map(|compiler| Ok(verify_c(compiler, path, network, logits, images)?))
+            }
         };
         match seen {
-            Err(reason) => Ok(FormatVerification::Skipped { reason: reason.clone() }),
-            Ok(seen) => {
-                let seen = seen?;
-                note_latency(session, format.name(), &score.id, &seen)?;
-                Ok(record(seen))
-            }
+            Err(reason) => Ok(Err(reason.clone())),
+            Ok(seen) => seen.map(Ok),
         }
     }
 }
