@@ -142,6 +142,14 @@ pub enum ExportError {
         /// Its words.
         reason: String,
     },
+    /// A target file that cannot be used.
+    #[error("target `{target}`: {what}")]
+    Target {
+        /// Its name.
+        target: String,
+        /// What about it.
+        what: String,
+    },
     /// A node that cannot be quantized.
     #[error("node `{node}` ({operator}): {what}")]
     Unsupported {

@@ -29,6 +29,7 @@ pub mod runtime;
 #[cfg(test)]
 mod samples;
 mod snap;
+pub mod target;
 pub mod tflite;
 mod trained;
 pub mod verify;
@@ -40,5 +41,6 @@ pub use format::{File, Format, Settings};
 pub use graph::QuantizedNetwork;
 pub use policy::Policy;
 pub use requantize::Style;
+pub use target::{Support, Target};
 pub use trained::{NamedArray, TrainedModel};
 pub use verify::{LabelledImages, Verification, VerifyOptions, verify_onnx};

@@ -194,6 +194,9 @@ pub struct RunArguments {
     /// Use what is finished of another run before its search (supernet, accuracies, predictors, cost table).
     #[arg(long, value_name = "FOLDER")]
     pub from: Option<PathBuf>,
+    /// What the result must run on: a target's name or TOML file; cuts the space's widths (config key `space.target`).
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
 }
 
 /// Arguments of `sartor export`.
@@ -256,4 +259,7 @@ pub struct SpaceArguments {
     /// A preset or a TOML file; without it the presets are listed.
     #[arg(value_name = "SPACE")]
     pub space: Option<String>,
+    /// Show it as this target cuts it: a name (`onnxruntime-cpu`, `tflite`, `bitfusion`, `c`) or a TOML file.
+    #[arg(long, value_name = "TARGET", requires = "space")]
+    pub target: Option<String>,
 }

@@ -11,11 +11,11 @@ pub mod sections;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sartor_export::Format;
+use sartor_export::{Format, Target};
 use sartor_space::SearchSpace;
 use sartor_space::suggest::nearest;
 
-use crate::cli::{Global, Target};
+use crate::cli::{self, Global};
 use crate::failure::Failure;
 use sections::Sections;
 
@@ -47,7 +47,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with the file, the overrides or the values.
-    pub fn load(target: &Target, global: &Global) -> Result<Self> {
+    pub fn load(target: &cli::Target, global: &Global) -> Result<Self> {
         match (&target.config, &target.run) {
             (Some(path), _) => Self::from_file(path, None, global),
             (None, Some(folder)) => Self::from_file(&folder.join(RESOLVED), Some(folder), global),
@@ -82,7 +82,7 @@ impl Config {
         sections.threads = global.threads.unwrap_or(sections.threads);
         checks::check(&sections).map_err(|broken| broken.into_failure(text, source))?;
         let folder = folder.map(Path::to_owned).or(sections.run.folder.clone());
-        let space = load_space(&sections.space.source)?;
+        let space = cut(load_space(&sections.space.source)?, sections.space.target.as_deref())?;
         sections.run.memory = global.memory.clone().or(sections.run.memory);
         memory::fit(&mut sections, &space)?;
         Ok(Self {
@@ -91,6 +91,11 @@ impl Config {
             name: name.to_owned(),
             sections,
         })
+    }
+
+    /// The sections as they were given.
+    pub fn sections(&self) -> &Sections {
+        &self.sections
     }
 
     /// Formats to write, as checked.
@@ -126,6 +131,26 @@ pub fn load_space(source: &str) -> Result<SearchSpace> {
     }
     let text = read_named(source, "search space", &presets)?;
     SearchSpace::from_toml(&text).with_context(|| format!("search space `{source}` is not usable"))
+}
+
+/// A space without what a target cannot run.
+///
+/// # Errors
+/// No such target, or nothing left of the space.
+pub fn cut(space: SearchSpace, target: Option<&str>) -> Result<SearchSpace> {
+    let Some(name) = target else { return Ok(space) };
+    let target = load_target(name)?;
+    let cut = space.cut(&|layer| target.allows(layer));
+    cut.with_context(|| format!("target `{name}` leaves nothing of search space `{}`", space.name()))
+}
+
+/// A target by preset name or from a TOML file.
+///
+/// # Errors
+/// An unknown name that is no file either, or a target that makes no sense.
+pub fn load_target(name: &str) -> Result<Target> {
+    let target = Target::open(name, |path| std::fs::read_to_string(path));
+    target.map_err(|error| Failure::bad_input(error.to_string()).into())
 }
 
 /// Text of a file that stands where a preset's name could.

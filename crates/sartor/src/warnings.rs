@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use sartor_export::{Format, Support, Target};
 use sartor_hardware::Provenance;
 use sartor_hardware::measured::Additivity;
+use sartor_space::{Candidate, Layer, Workload};
 
 use crate::records::{Best, FormatVerification, PredictorMetrics};
 use crate::report::Facts;
@@ -70,6 +72,17 @@ pub enum Warning {
         /// Why.
         reason: String,
     },
+    /// Some layers' widths are not a target's own.
+    Emulated {
+        /// Which target.
+        target: String,
+        /// How many layers run in wider containers, or not at all.
+        layers: usize,
+        /// Of how many.
+        of: usize,
+        /// The first of them, with its widths.
+        first: String,
+    },
     /// A real runtime disagrees with the reference.
     Disagreement {
         /// Which format.
@@ -120,6 +133,10 @@ impl fmt::Display for Warning {
             Self::NotVerified { reason } => {
                 write!(formatter, "no real runtime has checked the models: {reason}")
             }
+            Self::Emulated { target, layers, of, first } => write!(
+                formatter,
+                "on {target} {layers} of {of} layers run in wider containers than their widths, {first} the first"
+            ),
             Self::Disagreement { format, agreement } => write!(
                 formatter,
                 "{format}: the runtime's top-1 is the reference's on only {:.2} % of images",
@@ -146,6 +163,9 @@ impl Warning {
             Self::NoReference { .. } => "relax `search.budget`, or drop the width from `search.references`",
             Self::ReferenceWins { .. } => "raise `search.measure` or the number of samples; use the reference if it is good enough",
             Self::NotVerified { .. } => "`pip install onnxruntime`, or point ORT_DYLIB_PATH at libonnxruntime.so",
+            Self::Emulated { .. } => {
+                "they ship and compute the same, but are not faster for it; `--target` with a target file of `containers = false` leaves such widths out"
+            }
             Self::Disagreement { .. } => "report it: the runtime and the integer reference must agree",
         }
         .to_owned()
@@ -164,7 +184,43 @@ impl Warning {
         warnings.extend(facts.cost_table.iter().flat_map(Self::of_table));
         warnings.extend(Self::of_scores(facts));
         warnings.extend(Self::of_verification(facts));
+        warnings.extend(Self::of_targets(facts));
         warnings
+    }
+
+    /// Layers of the winner that the formats' targets do not run at their own widths, if no target was named.
+    fn of_targets(facts: &Facts) -> Vec<Self> {
+        let (Some(winner), None) = (facts.scores.first(), &facts.target) else { return vec![] };
+        let Ok(candidate) = Candidate::from_json(&winner.candidate.to_string(), &facts.space) else {
+            return vec![];
+        };
+        let workload = facts.space.lower(&candidate);
+        let formats =
+            facts.verifications.first().into_iter().flat_map(|verification| verification.formats.keys());
+        let targets = formats.filter_map(|format| Target::of_format(Format::from_name(format)?));
+        let mut warnings: Vec<Self> =
+            targets.filter_map(|target| Self::of_target(&target, &workload)).collect();
+        warnings.dedup();
+        warnings
+    }
+
+    /// Layers that a target does not run at their own widths.
+    pub fn of_target(target: &Target, workload: &Workload) -> Option<Self> {
+        let native = |layer: &&Layer| {
+            let support = target.support(layer.kind(), layer.weight_bits, layer.activation_bits);
+            support != Some(Support::Native)
+        };
+        let emulated: Vec<&Layer> = workload.layers.iter().filter(native).collect();
+        let first = emulated.first()?;
+        Some(Self::Emulated {
+            target: target.name.clone(),
+            layers: emulated.len(),
+            of: workload.layers.len(),
+            first: format!(
+                "`{}` ({}-bit weights, {}-bit activations)",
+                first.name, first.weight_bits, first.activation_bits
+            ),
+        })
     }
 
     /// What a predictor's metrics call for.

@@ -10,7 +10,7 @@ use crate::candidate::{Block, BlockBits, Candidate, QuantPolicy, Subnet};
 use crate::checks::{check_bits, check_ends, check_stages};
 use crate::choices::{BitChoices, BlockChoices, Depth, Options, Stage};
 use crate::encoding::Encoding;
-use crate::specification::Specification;
+use crate::specification::{Forbid, Specification};
 
 /// Presets that ship with the program: name and TOML text.
 const PRESETS: &[(&str, &str)] = &[
@@ -112,6 +112,60 @@ impl SearchSpace {
         let bits = specification.bits.as_ref().map(|bits| check_bits(bits, &blocks)).transpose()?;
         let encoding = Encoding::new(&blocks, bits.as_ref());
         Ok(Self { specification, input, stem, head, stages, blocks, bits, encoding })
+    }
+
+    /// The space without what `allowed` refuses: `allowed(layer)` is asked about every layer that a choice of widths
+    /// and bits lowers to.
+    ///
+    /// Widths that nothing allowed uses leave the lists; combinations of bits that a block may not have are forbidden.
+    /// Expanded widths are not cut one by one: a width that no bits allow takes its block's choice away.
+    ///
+    /// # Errors
+    /// [`SpaceError::Impossible`] if nothing is left somewhere.
+    pub fn cut(&self, allowed: &dyn Fn(&crate::Layer) -> bool) -> Result<Self, SpaceError> {
+        let (Some(bits), Some(choices)) = (&self.specification.bits, &self.bits) else {
+            return Ok(self.clone());
+        };
+        let mut kernels: Vec<usize> =
+            self.blocks.iter().flat_map(|block| block.options.all()).map(|block| block.kernel).collect();
+        kernels.sort_unstable();
+        kernels.dedup();
+        let mut cut = bits.clone();
+        let mut used = vec![];
+        for &kernel in &kernels {
+            for &combination in choices.legal(kernel) {
+                if self.blocks_allow(kernel, combination, allowed) {
+                    used.push(combination);
+                } else {
+                    cut.forbid.push(Forbid::exactly(kernel, combination));
+                }
+            }
+        }
+        let in_use = |field: &dyn Fn(&BlockBits) -> [u8; 2], bits: u8| {
+            used.iter().any(|own| field(own).contains(&bits))
+        };
+        cut.weights.retain(|&bits| in_use(&|own| [own.pointwise_weight, own.depthwise_weight], bits));
+        cut.activations
+            .retain(|&bits| in_use(&|own| [own.pointwise_activation, own.depthwise_activation], bits));
+        let still = |list: &[u8], bits: Option<u8>| bits.is_none_or(|bits| list.contains(&bits));
+        cut.forbid.retain(|rule| {
+            [rule.pointwise_weight_bits, rule.depthwise_weight_bits]
+                .into_iter()
+                .all(|bits| still(&cut.weights, bits))
+                && [rule.pointwise_activation_bits, rule.depthwise_activation_bits]
+                    .into_iter()
+                    .all(|bits| still(&cut.activations, bits))
+        });
+        Self::from_specification(Specification { bits: Some(cut), ..self.specification.clone() })
+    }
+
+    /// Whether every block can have these bits with this kernel, whatever its width.
+    fn blocks_allow(&self, kernel: usize, bits: BlockBits, allowed: &dyn Fn(&crate::Layer) -> bool) -> bool {
+        (0..self.blocks.len()).all(|index| {
+            let options = self.blocks[index].options.all();
+            let mut own = options.into_iter().filter(|block| block.kernel == kernel);
+            own.all(|block| self.lower_block(index, block, Some(bits)).iter().all(allowed))
+        })
     }
 
     /// Name of the space.

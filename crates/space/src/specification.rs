@@ -92,6 +92,19 @@ pub enum Group {
     All,
 }
 
+impl Forbid {
+    /// Just this combination.
+    pub fn exactly(kernel: usize, bits: crate::BlockBits) -> Self {
+        Self {
+            kernel: Some(kernel),
+            pointwise_weight_bits: Some(bits.pointwise_weight),
+            pointwise_activation_bits: Some(bits.pointwise_activation),
+            depthwise_weight_bits: Some(bits.depthwise_weight),
+            depthwise_activation_bits: Some(bits.depthwise_activation),
+        }
+    }
+}
+
 /// A combination that may not occur in a block: every given field must match.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

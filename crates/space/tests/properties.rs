@@ -288,3 +288,22 @@ fn proxyless_blocks_choose_among_seven_operations() {
     assert_eq!(operations.iter().filter(|&&count| count == 6).count(), 6, "blocks that change the shape");
     space.check_trainable().unwrap();
 }
+
+#[test]
+fn a_cut_space_has_only_what_is_allowed() {
+    let space = SearchSpace::preset("quickstart").unwrap();
+    let same = space.cut(&|_| true).unwrap();
+    assert_eq!(same.to_toml(), space.to_toml());
+    let narrow = |layer: &sartor_space::Layer| {
+        layer.weight_bits >= 4 && (layer.groups == 1 || layer.activation_bits == 8)
+    };
+    let cut = space.cut(&narrow).unwrap();
+    assert!(cut.cardinality() < space.cardinality());
+    for seed in 0..50 {
+        let candidate = cut.random_candidate(&mut ChaCha8Rng::seed_from_u64(seed));
+        assert!(cut.lower(&candidate).layers.iter().all(narrow));
+        assert!(space.contains(&candidate).is_ok());
+    }
+    let nothing = space.cut(&|layer| layer.weight_bits > 8).unwrap_err().to_string();
+    assert!(nothing.contains("bits.weights"), "{nothing}");
+}

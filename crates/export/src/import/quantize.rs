@@ -93,7 +93,7 @@ impl ImportedNetwork {
     fn layer_bits(&self, workload: &Workload) -> Result<Vec<Option<LayerBits>>> {
         let mut layers = workload.layers.iter().enumerate();
         let of = |step: &super::Step| -> Result<Option<LayerBits>> {
-            if !step.work.convolution().is_some_and(|convolution| !convolution.fixed) {
+            if step.work.convolution().is_none_or(|convolution| convolution.fixed) {
                 return Ok(None);
             }
             let Some((number, layer)) = layers.next() else {

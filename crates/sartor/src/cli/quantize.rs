@@ -28,6 +28,10 @@ pub struct QuantizeArguments {
     /// Chip (a preset or a TOML file), or a cost table (CSV).
     #[arg(long, value_name = "HARDWARE", default_value = "bitfusion-apq")]
     pub hardware: String,
+    /// What the result must run on: a name (`onnxruntime-cpu`, `tflite`, `bitfusion`, `c`) or a TOML file; other widths are
+    /// not looked at.
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
     /// Latency limit in milliseconds an image.
     #[arg(long, value_name = "MS")]
     pub latency_ms: Option<f64>,

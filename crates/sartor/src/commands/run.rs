@@ -20,6 +20,7 @@ pub fn run(arguments: &RunArguments, global: &Global) -> Result<()> {
         let name = methods::named(method)?.name;
         global.overrides.push(format!("method.name={name}"));
     }
+    global.overrides.extend(arguments.target.iter().map(|name| format!("space.target={name:?}")));
     let target = Target { config: Some(arguments.config.clone()), run: None };
     let session = Session::open_method(&target, &global, arguments.from.as_deref())?;
     pipeline::run(&session)?;

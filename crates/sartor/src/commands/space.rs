@@ -5,7 +5,7 @@ use sartor_space::{BlockChoices, Options, SearchSpace};
 use serde_json::json;
 
 use crate::cli::{Global, SpaceArguments};
-use crate::config::load_space;
+use crate::config::{cut, load_space};
 use crate::talk;
 
 /// Prints a space, or the list of presets.
@@ -14,7 +14,7 @@ use crate::talk;
 /// When there is no such space, or stdout is closed.
 pub fn run(arguments: &SpaceArguments, global: &Global) -> Result<()> {
     match &arguments.space {
-        Some(source) => print(&load_space(source)?, global.json),
+        Some(source) => print(&cut(load_space(source)?, arguments.target.as_deref())?, global.json),
         None => list(global.json),
     }
 }

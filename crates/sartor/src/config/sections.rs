@@ -63,11 +63,14 @@ pub struct Run {
 pub struct Space {
     /// A preset's name or the path of a TOML file.
     pub source: String,
+    /// A target's name or the path of its TOML file: widths that do not run there leave the space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl Default for Space {
     fn default() -> Self {
-        Self { source: "quickstart".to_owned() }
+        Self { source: "quickstart".to_owned(), target: None }
     }
 }
 

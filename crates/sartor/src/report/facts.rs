@@ -28,6 +28,8 @@ pub struct Facts {
     pub hardware: String,
     /// The search space.
     pub space: SearchSpace,
+    /// What the space was cut for.
+    pub target: Option<String>,
     /// Supernet training.
     pub supernet: Option<SupernetMetrics>,
     /// Full-precision predictor.
@@ -72,13 +74,14 @@ impl Facts {
         name: &str,
         seed: u64,
         hardware: &str,
-        space: &SearchSpace,
+        (space, target): (&SearchSpace, Option<&str>),
     ) -> Result<Self> {
         let mut facts = Self {
             name: name.to_owned(),
             seed,
             hardware: hardware.to_owned(),
             space: space.clone(),
+            target: target.map(str::to_owned),
             supernet: json(folder, "supernet/metrics.json")?,
             full_precision: json(folder, "predictor-fp.json")?,
             mixed_precision: json(folder, "predictor-mp.json")?,

@@ -40,5 +40,6 @@ fn renew(owner: &Path) -> Result<()> {
 fn facts(session: &Session) -> Result<Facts> {
     let config = &session.config;
     let (name, chip) = (&config.name, &config.hardware.accelerator);
-    Facts::gather(&session.folder, name, config.seed, chip, &config.space)
+    let target = config.sections().space.target.as_deref();
+    Facts::gather(&session.folder, name, config.seed, chip, (&config.space, target))
 }

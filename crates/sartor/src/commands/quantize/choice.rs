@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use sartor_export::Target;
 use sartor_hardware::CostTable;
 use sartor_search::strategies::by_name;
 use sartor_search::{AdditiveCosts, Budget, Control, Metric, ObserverMode, Problem, Runner, SearchError};
@@ -18,6 +19,7 @@ use super::accuracy_json;
 use super::calibrated::{Calibrated, Widths};
 use super::sensitivity::Sensitivity;
 use crate::cli::QuantizeArguments;
+use crate::config::load_target;
 use crate::failure::Failure;
 use crate::records::Costs;
 use crate::report::{amount, plain_name};
@@ -40,6 +42,7 @@ pub struct Prices {
     weights: Vec<u8>,
     activations: Vec<u8>,
     budget: Budget,
+    target: Option<Target>,
 }
 
 impl Prices {
@@ -65,7 +68,32 @@ impl Prices {
         }
         let table = source.table(&layers)?;
         let space = space(searched, &weights, &activations)?;
-        Ok(Self { space, table, workload, weights, activations, budget: budget(arguments)? })
+        let target = arguments.target.as_deref().map(load_target).transpose()?;
+        let prices =
+            Self { space, table, workload, weights, activations, budget: budget(arguments)?, target };
+        prices.check_fixed()?;
+        Ok(prices)
+    }
+
+    /// The layers that stay at 8 bits must run on the target.
+    fn check_fixed(&self) -> Result<()> {
+        let (Some(target), fixed) = (&self.target, (FIXED_BITS, FIXED_BITS)) else { return Ok(()) };
+        let last = self.workload.layers.len() - 1;
+        match [0, last].into_iter().find(|&layer| !self.runs(layer, fixed)) {
+            None => Ok(()),
+            Some(layer) => {
+                let name = &self.workload.layers[layer].name;
+                let message = format!("layer `{name}` does not run at 8 bits on target `{}`", target.name);
+                Err(Failure::bad_input(message).into())
+            }
+        }
+    }
+
+    /// Whether a layer runs on the target, if there is one.
+    fn runs(&self, layer: usize, (weight_bits, activation_bits): Widths) -> bool {
+        let layer =
+            sartor_space::Layer { weight_bits, activation_bits, ..self.workload.layers[layer].clone() };
+        self.target.as_ref().is_none_or(|target| target.allows(&layer))
     }
 
     /// Weight and activation widths.
@@ -234,7 +262,11 @@ fn of_candidate(candidate: &Candidate) -> Vec<Widths> {
 
 /// The best few by prediction, and how many were looked at.
 fn search(prices: &Prices, sensitivity: &Sensitivity, seed: u64) -> Result<(Vec<Vec<Widths>>, u64)> {
-    let domain = Problem::new(&prices.space, prices, prices.budget.clone()).domain()?;
+    let allowed = |block: usize, _: Option<Block>, bits: Option<BlockBits>| {
+        bits.is_none_or(|bits| prices.runs(block + 1, of_block(bits)))
+    };
+    let problem = Problem::new(&prices.space, prices, prices.budget.clone()).with_filter(&allowed);
+    let domain = problem.domain()?;
     let mut top: BTreeMap<Vec<Widths>, f64> = BTreeMap::new();
     let observe = |seen: &sartor_search::Progress<'_>| {
         for evaluation in seen.batch {
