@@ -17,6 +17,8 @@ pub enum Format {
     OnnxCompact,
     /// TFLite, every width in int8 containers.
     Tflite,
+    /// TFLite, weights of up to 4 bits in int4.
+    TfliteCompact,
     /// C99 sources with weights at their true bits.
     C,
 }
@@ -41,7 +43,7 @@ pub struct File {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Onnx, Self::OnnxCompact, Self::Tflite, Self::C];
+    pub const ALL: [Self; 5] = [Self::Onnx, Self::OnnxCompact, Self::Tflite, Self::TfliteCompact, Self::C];
 
     /// Name on the command line and in configs.
     pub fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Format {
             Self::Onnx => "onnx",
             Self::OnnxCompact => "onnx-compact",
             Self::Tflite => "tflite",
+            Self::TfliteCompact => "tflite-compact",
             Self::C => "c",
         }
     }
@@ -64,7 +67,16 @@ impl Format {
             Self::Onnx => "model.onnx",
             Self::OnnxCompact => "model-compact.onnx",
             Self::Tflite => "model.tflite",
+            Self::TfliteCompact => "model-compact.tflite",
             Self::C => "c",
+        }
+    }
+
+    /// The network that this format's files compute: its own, or with plain biases where weights are stored narrow.
+    pub fn network(self, network: &QuantizedNetwork) -> QuantizedNetwork {
+        match self {
+            Self::TfliteCompact => network.with_plain_biases(),
+            _ => network.clone(),
         }
     }
 
@@ -81,9 +93,13 @@ impl Format {
                 file(self.place().to_string(), bytes)
             }
             Self::Tflite => {
-                let note = |(key, text): &(&str, &str)| format!("{key} = {text}");
-                let note = settings.metadata.iter().map(note).collect::<Vec<_>>().join("\n");
-                file(self.place().to_string(), tflite::to_bytes(network, settings.logits, &note))
+                let bytes = tflite::to_bytes(network, settings.logits, &note(settings.metadata));
+                file(self.place().to_string(), bytes)
+            }
+            Self::TfliteCompact => {
+                let network = network.with_plain_biases();
+                let bytes = tflite::to_compact_bytes(&network, settings.logits, &note(settings.metadata));
+                file(self.place().to_string(), bytes)
             }
             Self::C => {
                 let package = c::package(network, settings.logits);
@@ -96,6 +112,11 @@ impl Format {
             }
         }
     }
+}
+
+/// Key–value pairs as text.
+fn note(metadata: &[(&str, &str)]) -> String {
+    metadata.iter().map(|(key, text)| format!("{key} = {text}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

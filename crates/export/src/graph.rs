@@ -117,6 +117,20 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// Whether the values fit four bits.
+    pub fn fit_nibbles(&self) -> bool {
+        self.bits <= 4
+    }
+
+    fn make_bias_plain(&mut self) {
+        if !self.fit_nibbles() {
+            return;
+        }
+        let fineness = f64::from(1u32 << self.bias_shift);
+        self.bias.iter_mut().for_each(|bias| *bias = (f64::from(*bias) / fineness).round_ties_even() as i32);
+        self.bias_shift = 0;
+    }
+
     /// Real value of one step of a channel's shifted sum, over the input's scale; exact, a power of two apart.
     pub fn sum_scale(&self, channel: usize) -> f32 {
         self.scales[channel] / (1u32 << self.bias_shift) as f32
@@ -250,6 +264,19 @@ impl QuantizedNetwork {
     pub fn logit_steps(&self) -> impl Iterator<Item = f32> + '_ {
         let input = self.tensors[self.classifier.input].quantizer.scale;
         self.classifier.weights.sum_scales().into_iter().map(move |scale| input * scale)
+    }
+
+    /// The same network with the biases of layers of up to 4-bit weights in whole steps of their products, as formats
+    /// need that store such weights truly: their bias has the step of the products and nothing finer.
+    pub fn with_plain_biases(&self) -> Self {
+        let mut network = self.clone();
+        for operation in &mut network.operations {
+            if let Operation::Convolution(layer) = operation {
+                layer.weights.make_bias_plain();
+            }
+        }
+        network.classifier.weights.make_bias_plain();
+        network
     }
 
     /// The convolutions in order.

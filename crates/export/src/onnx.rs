@@ -307,7 +307,7 @@ fn stored_byte(quantizer: &Quantizer, integer: i32) -> u8 {
 }
 
 /// Two's complement of `width` bits, several in a byte, lowest bits first.
-fn pack(values: &[i8], width: usize) -> Vec<u8> {
+pub(crate) fn pack(values: &[i8], width: usize) -> Vec<u8> {
     let mask = (1u8 << width) - 1;
     let byte = |group: &[i8]| {
         let places = group.iter().enumerate();

@@ -143,7 +143,7 @@ impl Target {
     pub fn of_format(format: Format) -> Option<Self> {
         let name = match format {
             Format::Onnx | Format::OnnxCompact => "onnxruntime-cpu",
-            Format::Tflite => "tflite",
+            Format::Tflite | Format::TfliteCompact => "tflite",
             Format::C => "c",
         };
         Self::open(name, |_| Err(std::io::ErrorKind::NotFound.into())).ok()
@@ -238,7 +238,7 @@ runs = "container"
         let workload = crate::samples::uniform_workload(4);
         let layer =
             |name: &str| workload.layers.iter().find(|layer| layer.name.ends_with(name)).unwrap().clone();
-        let project = layer("project");
+        let project = layer("block0.project");
         assert!(target.allows(&project));
         assert!(!target.allows(&Layer { activation_bits: 8, ..project.clone() }), "tied");
         assert!(!target.allows(&Layer { out_channels: 12, ..project.clone() }), "channels");

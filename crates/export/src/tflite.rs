@@ -14,9 +14,14 @@
 //! rescales in `QUANTIZE` with 8-bit factors. Narrow weights are stored shifted left
 //! by `8 - bits`, as their bias needs finer steps ([`Weights::bias_shift`]).
 //!
+//! *Compact* ([`to_compact_bytes`]): weights of up to 4 bits in int4. Such weights cannot be shifted, so the network
+//! is the one whose biases are whole steps of the products ([`QuantizedNetwork::with_plain_biases`]); it is verified
+//! as such, and its own accuracy is stated.
+//!
 //! Input `pixels`: uint8 `[1, size, size, channels]`. Output `logits`: int8 `[1, classes]`.
 
 use crate::graph::{Convolution, Operation, QuantizedNetwork, Quantizer, Tensor, TensorId, Weights};
+use crate::onnx::pack;
 use crate::requantize::{GAIN, gained_weight};
 use sartor_space::LayerKind;
 
@@ -36,7 +41,18 @@ const IMAGE_OFFSET: i32 = 128;
 
 /// The bytes of a `.tflite` file whose logits are in `logits`' steps. Equal networks give equal bytes.
 pub fn to_bytes(network: &QuantizedNetwork, logits: &Quantizer, metadata: &str) -> Vec<u8> {
-    let mut writer = Writer { network, model: Model::default(), stored: vec![0; network.tensors.len()] };
+    write(network, logits, metadata, false)
+}
+
+/// As [`to_bytes`], with weights of up to 4 bits in int4; the network must have plain biases
+/// ([`QuantizedNetwork::with_plain_biases`]), because int4 weights cannot be shifted.
+pub fn to_compact_bytes(network: &QuantizedNetwork, logits: &Quantizer, metadata: &str) -> Vec<u8> {
+    write(network, logits, metadata, true)
+}
+
+fn write(network: &QuantizedNetwork, logits: &Quantizer, metadata: &str, compact: bool) -> Vec<u8> {
+    let stored = vec![0; network.tensors.len()];
+    let mut writer = Writer { network, compact, model: Model::default(), stored };
     writer.image();
     network.operations.iter().for_each(|operation| writer.operation(operation));
     writer.classifier(logits);
@@ -56,6 +72,8 @@ pub(crate) fn container_zero(tensor: &Tensor) -> i32 {
 
 struct Writer<'a> {
     network: &'a QuantizedNetwork,
+    /// Weights of up to 4 bits in int4.
+    compact: bool,
     model: Model,
     /// Where a tensor of the network is.
     stored: Vec<ValueId>,
@@ -112,10 +130,16 @@ impl Writer<'_> {
         let bias = self.bias(&layer.name, &layer.weights, layer.input);
         let output = self.first_store(layer.output);
         let activation = self.activation_of(layer.output);
-        let (builtin, options) = if depthwise {
-            (Builtin::Depthwise, NodeOptions::Depthwise { padding, stride: layer.stride, activation })
+        let options = if depthwise {
+            NodeOptions::Depthwise { padding, stride: layer.stride, activation }
         } else {
-            (Builtin::Convolution, NodeOptions::Convolution { padding, stride: layer.stride, activation })
+            NodeOptions::Convolution { padding, stride: layer.stride, activation }
+        };
+        let builtin = match (depthwise, self.narrow(&layer.weights)) {
+            (true, false) => Builtin::Depthwise,
+            (true, true) => Builtin::NarrowDepthwise,
+            (false, false) => Builtin::Convolution,
+            (false, true) => Builtin::NarrowConvolution,
         };
         self.node(builtin, vec![input, weight, bias], output, options);
         self.second_store(output, layer.output);
@@ -158,7 +182,19 @@ impl Writer<'_> {
     ) -> ValueId {
         let (scales, zeros) = (weights.sum_scales(), vec![0; weights.scales.len()]);
         let stored = Stored { scales, zeros, dimension };
-        self.model.value(Value::constant(format!("{name}/weight"), shape, Element::Int8, data, Some(stored)))
+        let (element, data) = match self.narrow(weights) {
+            true => {
+                let values: Vec<i8> = data.iter().map(|&byte| byte as i8).collect();
+                (Element::Int4, pack(&values, 4))
+            }
+            false => (Element::Int8, data),
+        };
+        self.model.value(Value::constant(format!("{name}/weight"), shape, element, data, Some(stored)))
+    }
+
+    /// Whether weights are stored in int4.
+    fn narrow(&self, weights: &Weights) -> bool {
+        self.compact && weights.fit_nibbles() && weights.bias_shift == 0
     }
 
     fn bias(&mut self, name: &str, weights: &Weights, input: TensorId) -> ValueId {
@@ -213,7 +249,9 @@ impl Writer<'_> {
         let (sums, input) = (self.model.value(sums), self.stored[layer.input]);
         let (padding, activation) = (Padding::Valid, Activation::None);
         let options = NodeOptions::Convolution { padding, stride: 1, activation };
-        self.node(Builtin::Convolution, vec![input, weight, bias], sums, options);
+        let narrow = self.narrow(&layer.weights);
+        let builtin = if narrow { Builtin::NarrowConvolution } else { Builtin::Convolution };
+        self.node(builtin, vec![input, weight, bias], sums, options);
         let shape = vec![1, classes as i32];
         let target = self.model.constant_int32(format!("{}/shape", layer.name), &[2], &shape);
         let output = self.model.value(Value::variable(OUTPUT.into(), &[1, classes], Element::Int8, stored()));

@@ -22,6 +22,7 @@ pub enum Element {
     Int32 = 2,
     Uint8 = 3,
     Int8 = 9,
+    Int4 = 17,
 }
 
 /// Operators (`BuiltinOperator`) with the versions that take these types.
@@ -29,7 +30,11 @@ pub enum Element {
 pub enum Builtin {
     Add,
     Convolution,
+    /// With int4 weights.
+    NarrowConvolution,
     Depthwise,
+    /// With int4 weights.
+    NarrowDepthwise,
     Reshape,
     MaxPool,
     Pad,
@@ -41,7 +46,9 @@ impl Builtin {
         match self {
             Self::Add => (0, 2),
             Self::Convolution => (3, 3),
+            Self::NarrowConvolution => (3, 5),
             Self::Depthwise => (4, 3),
+            Self::NarrowDepthwise => (4, 6),
             Self::MaxPool => (17, 2),
             Self::Reshape => (22, 1),
             Self::Pad => (34, 2),

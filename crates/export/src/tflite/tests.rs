@@ -46,6 +46,23 @@ fn reference_kernels_compute_the_same_bits_in_every_tensor() {
 }
 
 #[test]
+fn int4_weights_give_the_bits_of_the_network_with_plain_biases() {
+    let mixed = (0..3).map(|seed| (samples::workload(seed), seed));
+    let uniform = [2, 4].map(|bits| (samples::uniform_workload(bits), 9));
+    for (workload, seed) in mixed.chain(uniform) {
+        let (wide, pixels) = (built(&workload, seed), samples::pixels(&workload, IMAGES, seed));
+        let network = wide.with_plain_biases();
+        let logits = Executor::new(&network, Style::FixedPoint).run(&pixels).unwrap().int8_quantizer();
+        let file = to_compact_bytes(&network, &logits, "");
+        let narrow = network.convolutions().any(|layer| layer.weights.fit_nibbles());
+        assert_eq!(file.len() < to_bytes(&wide, &logits, "").len(), narrow);
+        let Some(result) = verify(&file, &network, &logits, &pixels) else { return };
+        let result = result.unwrap();
+        assert!(result.runtime.ends_with("bit-exact in every tensor"), "seed {seed}: {result:#?}");
+    }
+}
+
+#[test]
 fn another_network_is_not_the_same() {
     let workload = samples::workload(1);
     let (own, other) = (built(&workload, 1), built(&workload, 2));

@@ -71,6 +71,9 @@ pub struct QuantizeArguments {
     /// Instead: compare calibrations on this network, or on the largest network of a run.
     #[arg(long)]
     pub compare_calibrations: bool,
+    /// With `--compare-calibrations`: also fine-tune at 4 bits, from the best calibration, for `--epochs`.
+    #[arg(long, requires = "compare_calibrations")]
+    pub tune: bool,
     /// Config of a run whose network is compared.
     #[arg(value_name = "CONFIG", conflicts_with_all = ["model", "run"], requires = "compare_calibrations")]
     pub config: Option<PathBuf>,

@@ -6,6 +6,7 @@
 
 mod calibrated;
 mod choice;
+mod compare;
 mod outcome;
 mod sensitivity;
 mod shipped;
@@ -26,6 +27,10 @@ use source::Source;
 /// # Errors
 /// A network or images that cannot be used (exit code 2), a budget that cannot be met (3), a runtime that disagrees.
 pub fn run(arguments: &QuantizeArguments, global: &Global) -> Result<()> {
+    if arguments.compare_calibrations {
+        crate::session::size_thread_pool(global.threads.unwrap_or(0))?;
+        return compare::run(arguments, global);
+    }
     let seed = global.seed.unwrap_or(0);
     let formats = shipped::formats(arguments)?;
     crate::session::size_thread_pool(global.threads.unwrap_or(0))?;

@@ -50,7 +50,7 @@ impl Runtimes {
         let wanted = |needing: &[Format]| needing.iter().any(|format| formats.contains(format));
         Ok(Self {
             onnx: look(wanted(&[Format::Onnx, Format::OnnxCompact]), runtime::find, required)?,
-            interpreter: look(wanted(&[Format::Tflite]), Interpreter::find, required)?,
+            interpreter: look(wanted(&[Format::Tflite, Format::TfliteCompact]), Interpreter::find, required)?,
             compiler: look(wanted(&[Format::C]), Compiler::find, required)?,
         })
     }
@@ -105,11 +105,12 @@ impl Runtimes {
         (network, logits): (&QuantizedNetwork, &Quantizer),
         images: LabelledImages<'_>,
     ) -> Result<Found<Verification>> {
+        let network = &format.network(network);
         let seen = match format {
             Format::Onnx | Format::OnnxCompact => {
                 self.onnx.as_ref().map(|library| run_onnx(library, path, network, images))
             }
-            Format::Tflite => self.interpreter.as_ref().map(|interpreter| {
+            Format::Tflite | Format::TfliteCompact => self.interpreter.as_ref().map(|interpreter| {
                 let options = VerifyOptions::default();
                 Ok(verify_tflite(interpreter, path, network, logits, images, options)?)
             }),
