@@ -170,6 +170,8 @@ pub enum Command {
     Quantize(Box<QuantizeArguments>),
     /// Price one network or many candidates.
     Cost(CostArguments),
+    /// Reproduce a table or figure of the papers on a config's own images.
+    Reproduce(ReproduceArguments),
     /// Compare what was searched in a run folder.
     Compare(CompareArguments),
     /// Print a search space.
@@ -239,6 +241,27 @@ pub struct SearchArguments {
     /// Answer for another chip from a finished run, without changing it.
     #[arg(long, value_name = "HARDWARE")]
     pub hardware: Option<String>,
+}
+
+/// Arguments of `sartor reproduce`.
+#[derive(Debug, Clone, Args)]
+pub struct ReproduceArguments {
+    /// table2, fig3, fig4, fig5, fig6, gong-table3, gong-table4, gong-fig4 or lpirc-table1.
+    #[arg(value_name = "WHAT")]
+    pub what: String,
+    /// Config whose run is used, and made if it is not there (default: configs/fashion-mnist.toml, with --quick
+    /// configs/quickstart.toml).
+    #[arg(long, value_name = "CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Minutes instead of hours: fewer budgets, tries and fine-tuning epochs; the results say so.
+    #[arg(long)]
+    pub quick: bool,
+    /// Seeds of search and fine-tuning, all on the run's one supernet.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: u64,
+    /// Folder of the CSV, the picture and the page.
+    #[arg(long, value_name = "FOLDER", default_value = "results")]
+    pub out: PathBuf,
 }
 
 /// Arguments of `sartor compare`.

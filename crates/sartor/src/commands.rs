@@ -10,6 +10,7 @@ mod pairs_file;
 mod profile;
 mod quantize;
 mod report;
+mod reproduce;
 mod run;
 mod sample;
 mod search;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Quantize(arguments) => quantize::run(&arguments, &global),
         Command::Cost(arguments) => cost::run(&arguments, &global),
         Command::Space(arguments) => space::run(&arguments, &global),
+        Command::Reproduce(arguments) => reproduce::run(&arguments, &global),
         Command::Compare(arguments) => compare::run(&arguments, &global),
         Command::Completions { shell } => completions::run(shell),
     }

@@ -13,6 +13,7 @@ mod bench;
 mod chamnet;
 mod haq;
 mod meter;
+mod scratch;
 mod sequential;
 mod spos;
 mod uniform;
@@ -55,6 +56,8 @@ pub enum Way {
         /// What it proposes.
         propose: fn(&Bench<'_>) -> Result<Proposal>,
     },
+    /// It proposes from the mixed-precision accuracies, which are sampled for it.
+    FromQuantized(fn(&Bench<'_>) -> Result<Proposal>),
 }
 
 /// What a method proposes.
@@ -77,6 +80,12 @@ pub const METHODS: &[Method] = &[
         title: "joint search of architecture, widths and bits with a transferred predictor",
         paper: "EMS/APQ",
         way: Way::Joint,
+    },
+    Method {
+        name: "apq-scratch",
+        title: "joint search with a predictor fitted on mixed precision alone",
+        paper: "EMS/APQ, table 2, without transfer",
+        way: Way::FromQuantized(scratch::propose),
     },
     Method {
         name: "spos",

@@ -28,6 +28,30 @@ pub fn run(session: &Session) -> Result<()> {
     report::run(session)
 }
 
+/// Everything before the search, for methods that will share it.
+///
+/// # Errors
+/// As [`run`].
+pub fn prepare(session: &Session) -> Result<()> {
+    profile::run(session)?;
+    let supernet = train::run(session)?;
+    let full_precision = fit::run(session, &sample::full_precision(session, &supernet)?)?;
+    transfer::run(session, &full_precision, &sample::mixed_precision(session, &supernet)?)?;
+    Ok(())
+}
+
+/// Everything up to the fine-tuned models, without files for runtimes.
+///
+/// # Errors
+/// As [`run`].
+pub fn until_finetuned(session: &Session) -> Result<()> {
+    let costs = profile::run(session)?;
+    search::check_budget(session, &costs)?;
+    let supernet = train::run(session)?;
+    let choice = choose(session, &supernet, &costs)?;
+    finetune::run(session, &supernet, &choice).map(drop)
+}
+
 /// The method's choice; every method gets the same supernet and the same prices.
 fn choose(session: &Session, supernet: &TrainedSupernet, costs: &Prices) -> Result<Choice> {
     let method = methods::named(&session.config.method.name)?;
@@ -37,6 +61,10 @@ fn choose(session: &Session, supernet: &TrainedSupernet, costs: &Prices) -> Resu
         Way::Proposing { samples, propose } => {
             let pairs = samples.then(|| sample::full_precision(session, supernet)).transpose()?;
             proposed::run(session, (method, propose), (supernet, pairs.as_ref()), costs)
+        }
+        Way::FromQuantized(propose) => {
+            let pairs = sample::mixed_precision(session, supernet)?;
+            proposed::run(session, (method, propose), (supernet, Some(&pairs)), costs)
         }
     }
 }

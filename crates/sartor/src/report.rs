@@ -14,7 +14,7 @@ mod page;
 mod pareto;
 mod predictors;
 mod progress;
-mod svg;
+pub mod svg;
 mod times;
 mod training;
 mod verification;

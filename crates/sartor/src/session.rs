@@ -26,6 +26,8 @@ use crate::stages::{Stage, images};
 use crate::talk;
 use crate::warnings::Warning;
 
+/// Name of the seconds that a search took before its proposals were measured, among the measured times.
+pub const SEARCH_SECONDS: &str = "search_alone_seconds";
 /// Folder of the other methods' results inside a run folder.
 pub const METHODS: &str = "methods";
 
@@ -110,8 +112,16 @@ impl Session {
 
     /// A stage's own seed: stages do not share random numbers.
     pub fn seed(&self, stage: Stage) -> u64 {
-        let digest = Sha256::digest(format!("{} {}", self.config.seed, stage.key()));
+        let own = self.config.method.seed;
+        let after = matches!(stage, Stage::Search | Stage::Finetune) && own > 0;
+        let suffix = if after { format!(" {own}") } else { String::new() };
+        let digest = Sha256::digest(format!("{} {}{suffix}", self.config.seed, stage.key()));
         u64::from_le_bytes(std::array::from_fn(|index| digest[index]))
+    }
+
+    /// The method's own seed as an input of stages that use it, if it has one.
+    pub fn other_seed(&self) -> Option<(&'static str, u64)> {
+        Some(("method.seed", self.config.method.seed)).filter(|(_, seed)| *seed > 0)
     }
 
     /// Random numbers of a stage.

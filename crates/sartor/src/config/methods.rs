@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Methods {
     /// Name of the search system; `sartor run --method` overrides it.
     pub name: String,
+    /// Another seed of search and fine-tuning on the same supernet; 0 is the run's own.
+    pub seed: u64,
     /// Fixed networks at one width.
     pub uniform: Uniform,
     /// Single Path One-Shot.
@@ -24,6 +26,7 @@ impl Default for Methods {
     fn default() -> Self {
         Self {
             name: "apq".to_owned(),
+            seed: 0,
             uniform: Uniform::default(),
             spos: Spos::default(),
             amc: Amc::default(),

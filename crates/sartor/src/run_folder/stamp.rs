@@ -46,6 +46,12 @@ impl InputsBuilder {
         self
     }
 
+    /// Values that are only sometimes there.
+    pub fn values<T: ToString>(mut self, values: impl IntoIterator<Item = (&'static str, T)>) -> Self {
+        self.0.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())));
+        self
+    }
+
     /// Artefacts of earlier stages.
     pub fn artefacts<'a>(mut self, artefacts: impl IntoIterator<Item = &'a Artefact>) -> Self {
         self.0.extend(artefacts.into_iter().map(|artefact| (artefact.name.clone(), artefact.hash.clone())));

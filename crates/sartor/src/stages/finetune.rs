@@ -70,7 +70,7 @@ fn score_name(id: &str) -> String {
 pub fn run(session: &Session, supernet: &TrainedSupernet, choice: &Choice) -> Result<Models> {
     let inputs =
         session.inputs().section("finetune", &session.config.finetune).artefacts(supernet.artefacts());
-    let inputs = inputs.artefacts(choice.artefacts()).build();
+    let inputs = inputs.values(session.other_seed()).artefacts(choice.artefacts()).build();
     let best = choice.best(session)?;
     let artefacts = session.stage(Stage::Finetune, inputs, |checkpoint| {
         let weights = supernet.weights(session)?;

@@ -25,7 +25,7 @@ use crate::methods::{self, Meter};
 use crate::records::{Best, Costs, Counters, Generation, Measured};
 use crate::run_folder::artefact::Artefact;
 use crate::run_folder::checkpoint::Checkpoint;
-use crate::session::Session;
+use crate::session::{SEARCH_SECONDS, Session};
 use crate::talk;
 use crate::warnings::Warning;
 use limits::Limits;
@@ -87,6 +87,7 @@ pub fn run(
         .section("search", &config.search)
         .section("samples.finetune", &config.samples.finetune)
         .section("predictor", &config.predictor);
+    let inputs = inputs.values(session.other_seed());
     let inputs = inputs
         .artefacts(supernet.artefacts())
         .artefacts(&knowledge.artefacts())
@@ -116,10 +117,12 @@ fn search(
     let weights = supernet.weights(session)?;
     let rounds = session.config.search.rounds;
     let (mut front, mut last, mut meter) = (Vec::new(), None, Meter::default());
+    let mut searching = 0.0;
     for number in 1..=rounds {
         let predictor = knowledge.after(session, &front)?;
         let hunt = || hunt::run(session, &limits, prices, &predictor, Kind::Searched);
         let found = meter.looking_up(prices, hunt)?;
+        searching += found.seconds;
         meter.asked_predictor(found.evaluated);
         meter.tried(&found.tried);
         talk::stage_line(Stage::Search.title(), &format!("round {number} of {rounds}: {}", found.describe()));
@@ -131,6 +134,7 @@ fn search(
         }
         last = Some(found);
     }
+    session.note_measured(SEARCH_SECONDS, searching)?;
     let found = last.ok_or_else(|| anyhow::anyhow!("no round was searched"))?;
     write(session, (&limits, prices), (&found, meter.counters()), front)
 }

@@ -1,5 +1,7 @@
 //! `sartor compare --capabilities`: the papers' table 1, made of what each method's search was seen to do.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
@@ -32,6 +34,7 @@ const PUBLISHED: [(&str, [bool; 5]); 6] = [
 #[derive(Debug, Serialize)]
 struct Row {
     method: String,
+    folder: PathBuf,
     measured: [bool; 5],
     published: Option<[bool; 5]>,
     counters: Counters,
@@ -70,7 +73,7 @@ pub fn run(standings: &[Standing], json: bool) -> Result<()> {
 fn row(standing: &Standing) -> Row {
     let (method, counters) = (standing.best.method.clone(), standing.best.counters);
     let published = PUBLISHED.iter().find(|(name, _)| *name == method).map(|(_, marks)| *marks);
-    Row { measured: marks(&counters), method, published, counters }
+    Row { measured: marks(&counters), folder: standing.folder.clone(), method, published, counters }
 }
 
 fn lines(rows: &[Row]) -> Vec<String> {

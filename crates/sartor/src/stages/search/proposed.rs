@@ -10,7 +10,7 @@ use crate::methods::{Bench, Method, Proposal};
 use crate::progress::seconds;
 use crate::records::{Best, Counters, Measured};
 use crate::run_folder::checkpoint::Checkpoint;
-use crate::session::Session;
+use crate::session::{SEARCH_SECONDS, Session};
 use crate::stages::Stage;
 use crate::stages::profile::Prices;
 use crate::stages::sample::Pairs;
@@ -49,7 +49,9 @@ pub fn run(
 fn search(bench: &Bench<'_>, method: &Method, propose: Propose) -> Result<Proposal> {
     let started = std::time::Instant::now();
     let proposal = propose(bench)?;
-    let took = seconds(started.elapsed().as_secs_f64());
+    let took = started.elapsed().as_secs_f64();
+    bench.session.note_measured(SEARCH_SECONDS, took)?;
+    let took = seconds(took);
     let text =
         format!("{}: {} candidates in {took}, {}", method.name, proposal.evaluated, proposal.stop_reason);
     talk::stage_line(Stage::Search.title(), &text);

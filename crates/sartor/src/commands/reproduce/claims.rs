@@ -1,0 +1,199 @@
+//! Which claims hold, by how much, with how many seeds. A difference counts when it is larger than its 95 % interval: that
+//! over seeds, but never less than what the number of test images allows.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::arms::Row;
+use super::figures::{About, Claim, Figure};
+use crate::statistics::mean_with_interval;
+
+/// Two-sided 95 % quantile of the normal distribution.
+const Z_95: f64 = 1.959_963_985;
+/// Largest relative distance from a target that counts as on it.
+const ON_TARGET: f64 = 0.03;
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The claim.
+    pub claim: String,
+    /// `holds`, `does not hold`, `undecided` or `not measured`.
+    pub verdict: &'static str,
+    /// By how much, in `unit`.
+    pub difference: Option<f64>,
+    /// Half the 95 % interval.
+    pub half_width: Option<f64>,
+    /// `points`, `times` or `%`.
+    pub unit: &'static str,
+    /// Seeds.
+    pub seeds: usize,
+    /// What the papers print.
+    pub published: String,
+}
+
+impl Verdict {
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let amount = match (self.difference, self.half_width) {
+            (Some(difference), Some(half)) => format!("{difference:+.2} ± {half:.2} {}", self.unit),
+            (Some(difference), None) => format!("{difference:.2} {}", self.unit),
+            _ => "no pair of results".to_owned(),
+        };
+        let seeds = if self.seeds == 1 { "1 seed".to_owned() } else { format!("{} seeds", self.seeds) };
+        format!("{:<13} {}: {amount}, {seeds}; published: {}", self.verdict, self.claim, self.published)
+    }
+}
+
+/// Every claim of a figure.
+pub fn judge(figure: &Figure, rows: &[Row]) -> Vec<Verdict> {
+    figure.claims.iter().map(|claim| judge_one(claim, rows)).collect()
+}
+
+fn judge_one(claim: &Claim, rows: &[Row]) -> Verdict {
+    let pairs = pairs(claim, rows);
+    let seeds = pairs.iter().map(|(better, _)| better.seed).collect::<BTreeSet<_>>().len();
+    let (verdict, difference, half_width, unit) = match claim.about {
+        About::Accuracy | About::TightAccuracy => accuracy(&pairs),
+        About::SearchTime => time(&pairs),
+        About::OnTarget => on_target(&pairs),
+    };
+    let (claim, published) = (claim.text.to_owned(), claim.published.to_owned());
+    Verdict { claim, verdict, difference, half_width, unit, seeds, published }
+}
+
+/// Both arms' results under the same budget with the same seed.
+fn pairs<'a>(claim: &Claim, rows: &'a [Row]) -> Vec<(&'a Row, &'a Row)> {
+    let measured = |row: &&Row| row.test.is_some();
+    let of = |label: &str| rows.iter().filter(measured).filter(|row| row.arm == label).collect::<Vec<&Row>>();
+    let others = of(claim.other);
+    let partner =
+        |row: &Row| others.iter().copied().find(|other| other.seed == row.seed && other.budget == row.budget);
+    let all: Vec<(&Row, &Row)> =
+        of(claim.better).into_iter().filter_map(|row| Some((row, partner(row)?))).collect();
+    let tightest = all.iter().map(|(row, _)| row.budget).fold(f64::INFINITY, f64::min);
+    let wanted = |row: &Row| claim.about != About::TightAccuracy || row.budget == tightest;
+    all.into_iter().filter(|(row, _)| wanted(row)).collect()
+}
+
+type Judged = (&'static str, Option<f64>, Option<f64>, &'static str);
+
+fn accuracy(pairs: &[(&Row, &Row)]) -> Judged {
+    let unit = "points";
+    let difference = |(one, other): &(&Row, &Row)| Some(100.0 * (one.test? - other.test?));
+    let differences: Vec<f64> = pairs.iter().filter_map(difference).collect();
+    if differences.is_empty() {
+        return ("not measured", None, None, unit);
+    }
+    let (mean, over_seeds) = mean_with_interval(&differences);
+    let half = over_seeds.unwrap_or(0.0).max(of_images(pairs));
+    (word(mean, half), Some(mean), Some(half), unit)
+}
+
+/// Half the interval of the mean difference that the test images alone leave, in points.
+fn of_images(pairs: &[(&Row, &Row)]) -> f64 {
+    let one = |row: &Row| {
+        let share = row.test.unwrap_or(0.0);
+        share * (1.0 - share) / row.images.max(1) as f64
+    };
+    let variance: f64 = pairs.iter().map(|(better, other)| one(better) + one(other)).sum();
+    let count = pairs.len().max(1) as f64;
+    // The images are the same in every pair: more pairs do not make them more.
+    100.0 * Z_95 * (variance / count).sqrt()
+}
+
+fn word(mean: f64, half: f64) -> &'static str {
+    match () {
+        () if mean > half => "holds",
+        () if mean < -half => "does not hold",
+        () => "undecided",
+    }
+}
+
+fn time(pairs: &[(&Row, &Row)]) -> Judged {
+    let total = |rows: Vec<&Row>| rows.iter().filter_map(|row| row.search_seconds).sum::<f64>();
+    let (own, other) =
+        (total(pairs.iter().map(|pair| pair.0).collect()), total(pairs.iter().map(|pair| pair.1).collect()));
+    if own <= 0.0 || other <= 0.0 {
+        return ("not measured", None, None, "times");
+    }
+    let ratio = other / own;
+    (if ratio > 1.0 { "holds" } else { "does not hold" }, Some(ratio), None, "times")
+}
+
+fn on_target(pairs: &[(&Row, &Row)]) -> Judged {
+    let distance = |(row, _): &(&Row, &Row)| {
+        let (latency, limit) = (row.latency_ms?, row.latency_limit_ms?);
+        Some((latency / limit - 1.0).abs())
+    };
+    let worst = pairs.iter().filter_map(distance).reduce(f64::max);
+    let verdict =
+        worst.map_or("not measured", |worst| if worst <= ON_TARGET { "holds" } else { "does not hold" });
+    (verdict, worst.map(|worst| 100.0 * worst), None, "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(arm: &str, seed: u64, budget: f64, test: f64, images: usize) -> Row {
+        Row {
+            arm: arm.to_owned(),
+            method: arm.to_owned(),
+            seed,
+            budget,
+            note: String::new(),
+            validation: None,
+            test: Some(test),
+            images,
+            latency_ms: Some(1.02 * budget),
+            energy_mj: None,
+            bitops: None,
+            latency_limit_ms: Some(budget),
+            search_seconds: Some(if arm == "a" { 1.0 } else { 50.0 }),
+            training_steps: 0,
+            inferred_images: 0,
+            accuracy_evaluations: 0,
+            candidate: String::new(),
+        }
+    }
+
+    fn claim(about: About) -> Claim {
+        Claim { text: "a is better", better: "a", other: "b", about, published: "+1" }
+    }
+
+    #[test]
+    fn differences_count_only_beyond_their_interval() {
+        for (better, images, expected) in
+            [(0.9, 10_000, "holds"), (0.81, 1000, "undecided"), (0.7, 10_000, "does not hold")]
+        {
+            let rows = [row("a", 0, 1.0, better, images), row("b", 0, 1.0, 0.8, images)];
+            let verdict = judge_one(&claim(About::Accuracy), &rows);
+            assert_eq!(verdict.verdict, expected, "{}", verdict.line());
+            assert_eq!(verdict.seeds, 1);
+        }
+    }
+
+    #[test]
+    fn only_equal_budgets_and_seeds_are_compared() {
+        let rows =
+            [row("a", 0, 1.0, 0.9, 10_000), row("b", 0, 2.0, 0.1, 10_000), row("b", 1, 1.0, 0.1, 10_000)];
+        assert_eq!(judge_one(&claim(About::Accuracy), &rows).verdict, "not measured");
+    }
+
+    #[test]
+    fn tight_claims_look_at_the_tightest_budget_and_times_at_ratios() {
+        let rows = [
+            row("a", 0, 1.0, 0.9, 10_000),
+            row("b", 0, 1.0, 0.8, 10_000),
+            row("a", 0, 2.0, 0.2, 10_000),
+            row("b", 0, 2.0, 0.8, 10_000),
+        ];
+        assert_eq!(judge_one(&claim(About::TightAccuracy), &rows).verdict, "holds");
+        assert_eq!(judge_one(&claim(About::Accuracy), &rows).verdict, "undecided");
+        let time = judge_one(&claim(About::SearchTime), &rows);
+        assert_eq!((time.verdict, time.difference), ("holds", Some(50.0)));
+        assert_eq!(judge_one(&claim(About::OnTarget), &rows).verdict, "holds");
+    }
+}

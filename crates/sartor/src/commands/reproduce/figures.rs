@@ -1,0 +1,257 @@
+//! The tables and figures: which methods under which budgets, and what the papers say comes out.
+
+/// A table or figure that compares methods.
+pub struct Figure {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// The cost on the picture's horizontal axis.
+    pub cost: &'static str,
+    /// What is compared.
+    pub arms: &'static [Arm],
+    /// Under which budgets.
+    pub budget: Budget,
+    /// What should come out.
+    pub claims: &'static [Claim],
+}
+
+/// One method with settings of its own.
+pub struct Arm {
+    /// Name in the results.
+    pub label: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// Overrides, as after `--set`.
+    pub set: &'static [&'static str],
+}
+
+/// Budgets of a figure, for `--quick` and in full.
+#[derive(Clone, Copy)]
+pub enum Budget {
+    /// The config's, times these factors.
+    Times(&'static [f64], &'static [f64]),
+    /// BitOps alone, as shares of the largest network's at 8 bits.
+    BitOps(&'static [f64], &'static [f64]),
+}
+
+/// Something the papers claim.
+pub struct Claim {
+    /// In words.
+    pub text: &'static str,
+    /// The better arm.
+    pub better: &'static str,
+    /// The other arm.
+    pub other: &'static str,
+    /// In what.
+    pub about: About,
+    /// What the papers print.
+    pub published: &'static str,
+}
+
+/// What a claim is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// Test accuracy under equal budgets.
+    Accuracy,
+    /// The same, under the tightest budget alone.
+    TightAccuracy,
+    /// Seconds of the search for one more target.
+    SearchTime,
+    /// Latency closer than 3 % to its limit.
+    OnTarget,
+}
+
+const JOINT: Arm = Arm { label: "apq", method: "apq", set: &["search.rounds=1"] };
+const SCRATCH: Arm = Arm { label: "apq-scratch", method: "apq-scratch", set: &[] };
+const SEQUENTIAL: Arm = Arm { label: "sequential", method: "sequential", set: &[] };
+const HAQ: Arm = Arm { label: "haq", method: "haq", set: &[] };
+const SPOS: Arm = Arm { label: "spos", method: "spos", set: &[] };
+const UNIFORM_8: Arm = Arm { label: "uniform-8", method: "uniform", set: &["method.uniform.bits=[8]"] };
+const UNIFORM_4: Arm = Arm { label: "uniform-4", method: "uniform", set: &["method.uniform.bits=[4]"] };
+const UNIFORM_2: Arm = Arm { label: "uniform-2", method: "uniform", set: &["method.uniform.bits=[2]"] };
+const GONG: Arm = Arm { label: "gong", method: "gong", set: &[] };
+const DNAS: Arm = Arm { label: "dnas", method: "dnas", set: &[] };
+const STEPWISE: Arm =
+    Arm { label: "nas-then-bits", method: "sequential", set: &["method.sequential.pruning=false"] };
+const PROXYLESS: Arm = Arm { label: "proxyless", method: "proxyless", set: &[] };
+
+const JOINT_BEATS_SEQUENTIAL: Claim = Claim {
+    text: "joint search is more accurate than architecture, pruning and bits one after the other",
+    better: "apq",
+    other: "sequential",
+    about: About::Accuracy,
+    published: "+2.3 points (EMS, table 2: 74.1 % against 71.8 %)",
+};
+
+/// All of them.
+pub const FIGURES: &[Figure] = &[
+    Figure {
+        name: "table2",
+        title: "EMS, table 2: systems under one budget",
+        cost: "latency_ms",
+        arms: &[UNIFORM_8, HAQ, SEQUENTIAL, SPOS, SCRATCH, JOINT],
+        budget: Budget::Times(&[1.0], &[1.0]),
+        claims: &[
+            JOINT_BEATS_SEQUENTIAL,
+            Claim {
+                text: "transfer makes the joint search more accurate",
+                better: "apq",
+                other: "apq-scratch",
+                about: About::Accuracy,
+                published: "+2.0 points (EMS, table 2: 74.1 % against 72.1 %)",
+            },
+            Claim {
+                text: "one more target costs the joint search less time",
+                better: "apq",
+                other: "sequential",
+                about: About::SearchTime,
+                published: "600 times (EMS, table 2: 0.5 against 300 GPU hours)",
+            },
+        ],
+    },
+    Figure {
+        name: "fig3",
+        title: "EMS, figure 3: joint search, HAQ and 8 bits under tighter and looser budgets",
+        cost: "latency_ms",
+        arms: &[UNIFORM_8, HAQ, SCRATCH, JOINT],
+        budget: Budget::Times(&[1.0, 2.0], &[0.85, 1.0, 1.5, 2.5]),
+        claims: &[
+            Claim {
+                text: "joint search is more accurate than 8 bits everywhere under the tightest budget",
+                better: "apq",
+                other: "uniform-8",
+                about: About::TightAccuracy,
+                published: "+10.5 points (EMS, 5.2: 71.9 % against 61.4 % at equal latency)",
+            },
+            Claim {
+                text: "joint search is more accurate than HAQ on a fixed network",
+                better: "apq",
+                other: "haq",
+                about: About::Accuracy,
+                published: "about +5 points under strict limits (EMS, figure 3)",
+            },
+        ],
+    },
+    Figure {
+        name: "fig4",
+        title: "EMS, figure 4: joint against sequential search under latency budgets",
+        cost: "latency_ms",
+        arms: &[SEQUENTIAL, JOINT],
+        budget: Budget::Times(&[1.0, 2.0], &[0.85, 1.0, 1.5, 2.5]),
+        claims: &[JOINT_BEATS_SEQUENTIAL],
+    },
+    Figure {
+        name: "fig5",
+        title: "EMS, figure 5: joint search and SPOS under limited BitOps",
+        cost: "bitops",
+        arms: &[UNIFORM_8, UNIFORM_4, SPOS, JOINT],
+        budget: Budget::BitOps(&[0.1, 0.25], &[0.08, 0.15, 0.25, 0.5]),
+        claims: &[
+            Claim {
+                text: "under a tight BitOps limit joint search is more accurate than SPOS",
+                better: "apq",
+                other: "spos",
+                about: About::TightAccuracy,
+                published: "+2.4 points (EMS, 5.2: 73.9 % against 71.5 %)",
+            },
+            Claim {
+                text: "mixed widths are more accurate than 8 bits at equal BitOps",
+                better: "apq",
+                other: "uniform-8",
+                about: About::Accuracy,
+                published: "float accuracy of ResNet-34 at half the BitOps of 4 bits (EMS, figure 5)",
+            },
+        ],
+    },
+    Figure {
+        name: "gong-table3",
+        title: "Gong and others, table III: differentiable joint search against HAQ",
+        cost: "energy_mj",
+        arms: &[UNIFORM_8, HAQ, DNAS, GONG],
+        budget: Budget::Times(&[1.0], &[0.85, 1.0, 1.5]),
+        claims: &[Claim {
+            text: "the differentiable joint search is more accurate than HAQ within the same budget",
+            better: "gong",
+            other: "haq",
+            about: About::Accuracy,
+            published: "0.77 and 0.62 points less error at 15 and 21 % less energy (table III, small and base)",
+        }],
+    },
+    Figure {
+        name: "gong-table4",
+        title: "Gong and others, table IV: joint search against NAS, then bits",
+        cost: "energy_mj",
+        arms: &[STEPWISE, GONG],
+        budget: Budget::Times(&[1.0], &[0.85, 1.0, 1.5]),
+        claims: &[Claim {
+            text: "searched together is more accurate than NAS, then bits",
+            better: "gong",
+            other: "nas-then-bits",
+            about: About::Accuracy,
+            published: "0.18 and 0.31 points less error (table IV, small and base)",
+        }],
+    },
+    Figure {
+        name: "gong-fig4",
+        title: "Gong and others, figure 4: mixed against constant widths",
+        cost: "latency_ms",
+        arms: &[UNIFORM_8, UNIFORM_4, UNIFORM_2, HAQ, GONG],
+        budget: Budget::Times(&[1.0], &[0.85, 1.0, 1.5]),
+        claims: &[
+            Claim {
+                text: "mixed widths are more accurate than 8 bits everywhere at equal cost",
+                better: "gong",
+                other: "uniform-8",
+                about: About::Accuracy,
+                published: "mixed above constant at equal latency (figure 4)",
+            },
+            Claim {
+                text: "mixed widths are more accurate than 4 bits everywhere at equal cost",
+                better: "gong",
+                other: "uniform-4",
+                about: About::Accuracy,
+                published: "mixed above constant at equal latency (figure 4)",
+            },
+        ],
+    },
+    Figure {
+        name: "lpirc-table1",
+        title: "ProxylessNAS with quantization-aware fine-tuning, table 1: 8-bit networks for latency targets",
+        cost: "latency_ms",
+        arms: &[UNIFORM_8, PROXYLESS],
+        budget: Budget::Times(&[1.0, 1.5], &[1.0, 1.25, 1.5, 2.0, 2.5]),
+        claims: &[
+            Claim {
+                text: "the network found is more accurate than the fixed one at 8 bits",
+                better: "proxyless",
+                other: "uniform-8",
+                about: About::Accuracy,
+                published: "searched above MobileNetV2 at equal latency (table 1)",
+            },
+            Claim {
+                text: "the network's latency lands within 3 % of the target",
+                better: "proxyless",
+                other: "proxyless",
+                about: About::OnTarget,
+                published: "none",
+            },
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_about_arms_and_names_are_unique() {
+        for (index, figure) in FIGURES.iter().enumerate() {
+            for claim in figure.claims {
+                let known = |label: &str| figure.arms.iter().any(|arm| arm.label == label);
+                assert!(known(claim.better) && known(claim.other), "{}: {}", figure.name, claim.text);
+            }
+            assert!(FIGURES[..index].iter().all(|other| other.name != figure.name), "{}", figure.name);
+        }
+    }
+}
