@@ -94,6 +94,14 @@ pub enum SupernetError {
         /// What is allowed.
         expected: &'static str,
     },
+    /// No candidate meets the limits of a search by gradient.
+    #[error("no candidate with a cost from {low} to {high} meets the limits")]
+    NothingAllowed {
+        /// Least cost allowed.
+        low: f64,
+        /// Highest cost tried.
+        high: f64,
+    },
     /// A candidate without a quantization policy where one is needed.
     #[error("the candidate has no quantization policy")]
     NoPolicy,
@@ -156,6 +164,7 @@ impl SupernetError {
             }
             Self::Setting { .. } => "correct the setting in the configuration",
             Self::Memory { .. } => "raise the limit, or choose a space with smaller networks or images",
+            Self::NothingAllowed { .. } => "loosen the budget, or search a space with cheaper networks",
             Self::NoPolicy => "give the candidate bit-widths, or use a search space with [bits]",
             Self::EmptySplit { .. } => "give the split at least one image",
             Self::Diverged { .. } | Self::NotFinite { .. } => {

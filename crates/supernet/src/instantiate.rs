@@ -107,7 +107,8 @@ pub fn quantized_network(layout: &Layout, workload: &Workload, thresholds: &Thre
     let classifier = workload.layers.last().zip(thresholds.last());
     network.head.weight_quantizer = classifier.map(|(layer, thresholds)| weight_quantizer(layer, thresholds));
     for (index, slot) in range_slots(workload).into_iter().enumerate() {
-        place(&mut network, &slot, layout.len() + index);
+        let (bits, signed, range_offset) = (slot.bits, slot.signed, layout.len() + index);
+        place(&mut network, slot.tap, ActivationQuantizer { bits, signed, range_offset, rivals: None });
     }
     Ok(network)
 }
@@ -116,10 +117,10 @@ fn weight_quantizer(layer: &Layer, thresholds: &Arc<[f32]>) -> WeightQuantizer {
     WeightQuantizer { bits: layer.weight_bits, thresholds: thresholds.clone() }
 }
 
-fn place(network: &mut Network, slot: &RangeSlot, range_offset: usize) {
-    let quantizer =
-        Some(ActivationQuantizer { bits: slot.bits, signed: slot.signed, range_offset, rivals: None });
-    match slot.tap {
+/// Puts a quantizer where a tap is.
+pub(crate) fn place(network: &mut Network, tap: Tap, quantizer: ActivationQuantizer) {
+    let quantizer = Some(quantizer);
+    match tap {
         Tap::Input(index) => network.layers[index].input_quantizer = quantizer,
         Tap::Output(index) => network.layers[index].output_quantizer = quantizer,
         Tap::Sum(index) => network.layers[index].sum_quantizer = quantizer,

@@ -18,6 +18,7 @@ pub mod archive;
 pub mod calibration;
 pub mod data;
 mod data_error;
+pub mod differentiable;
 pub mod error;
 pub mod evaluation;
 mod extract;

@@ -28,6 +28,8 @@ pub enum Purpose {
     Policy,
     /// Which training images become validation images, or are left out; index: class.
     Split,
+    /// Samples of a search by gradient; indices: what for, step.
+    Controller,
 }
 
 /// The stream of a purpose at these indices.

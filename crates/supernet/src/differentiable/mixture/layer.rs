@@ -1,0 +1,199 @@
+//! One layer of a mixture: forward and backward of its weights.
+
+use sartor_space::{Layer, LayerKind, Role};
+
+use crate::differentiable::choices::Choices;
+use crate::error::Result;
+use crate::parameters::LayerSlot;
+
+use super::quantizer::quantize;
+
+/// What scales a layer's mixed weights, row by row, and its norm.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Factor {
+    /// Per row: places of the coefficients whose sum scales it; none for rows that are not scaled.
+    rows: Vec<Vec<usize>>,
+    /// Place of the coefficient that scales the norm.
+    norm: Option<usize>,
+}
+
+impl Factor {
+    pub(super) fn of(choices: &Choices, layer: &Layer) -> Self {
+        match layer.role {
+            Role::Depthwise { block } => {
+                let kernels = choices.block(block).map(|places| &places.kernels[..]).unwrap_or(&[]);
+                let reaches = |tap: usize| {
+                    let edge = edge(tap, layer.kernel);
+                    let reaching = kernels
+                        .iter()
+                        .filter(|(kernel, _)| (layer.kernel - (*kernel).min(layer.kernel)) / 2 <= edge);
+                    reaching.map(|&(_, place)| place).collect()
+                };
+                Self { rows: (0..layer.kernel * layer.kernel).map(reaches).collect(), norm: None }
+            }
+            Role::Project { block } => {
+                let Some(places) = choices.block(block) else { return Self::default() };
+                let holds = |channel: usize| {
+                    let holding = places.widths.iter().filter(|(width, _)| *width > channel);
+                    holding.map(|&(_, place)| place).collect()
+                };
+                let norm = Some(places.active).filter(|_| layer.residual);
+                Self { rows: (0..layer.in_channels).map(holds).collect(), norm }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    fn row(&self, row: usize, coefficients: &[f32]) -> f32 {
+        self.rows.get(row).map_or(1.0, |places| places.iter().map(|&place| coefficients[place]).sum())
+    }
+}
+
+/// How far a tap lies from the kernel's border.
+fn edge(tap: usize, kernel: usize) -> usize {
+    let (row, column) = (tap / kernel, tap % kernel);
+    [row, column, kernel - 1 - row, kernel - 1 - column].into_iter().min().unwrap_or(0)
+}
+
+/// One layer: from stored weights to mixed ones.
+#[derive(Debug, Clone)]
+pub(super) struct MixedLayer {
+    from: LayerSlot,
+    to: LayerSlot,
+    /// Stored row of each mixed row.
+    rows: Vec<usize>,
+    columns: usize,
+    factor: Factor,
+    /// Widths and the places of their coefficients; `None` for a width that is fixed.
+    bits: Vec<(u8, Option<usize>)>,
+    classifier: bool,
+}
+
+impl MixedLayer {
+    pub(super) fn new(
+        from: &LayerSlot,
+        to: &LayerSlot,
+        layer: &Layer,
+        factor: Factor,
+        bits: Vec<(u8, Option<usize>)>,
+    ) -> Result<Self> {
+        let depthwise = layer.kind() == LayerKind::Depthwise;
+        let rows = match depthwise {
+            true => centre(from.kernel, layer.kernel),
+            false => (0..to.rows).collect(),
+        };
+        let (from, to, columns) = (from.clone(), to.clone(), to.columns);
+        Ok(Self { rows, columns, factor, bits, classifier: layer.kind() == LayerKind::Linear, from, to })
+    }
+
+    fn stored_row<'a>(&self, row: usize, stored: &'a [f32]) -> &'a [f32] {
+        &stored[self.from.weight.offset + self.rows[row] * self.from.weight.row_stride..][..self.columns]
+    }
+
+    /// Fills this layer's mixed numbers; keeps the weights at every width in `quantized`.
+    pub(super) fn mix(
+        &self,
+        stored: &[f32],
+        coefficients: &[f32],
+        quantized: &mut Vec<f32>,
+        mixed: &mut [f32],
+    ) {
+        let matrix: Vec<f32> =
+            (0..self.rows.len()).flat_map(|row| self.stored_row(row, stored)).copied().collect();
+        quantized.clear();
+        match self.bits.is_empty() {
+            true => quantized.extend(&matrix),
+            false => self.bits.iter().for_each(|&(bits, _)| quantize(&matrix, self.columns, bits, quantized)),
+        }
+        let shares = self.shares(coefficients);
+        let weights = &mut mixed[self.to.weight.offset..][..matrix.len()];
+        for (row, to) in weights.chunks_exact_mut(self.columns).enumerate() {
+            let factor = self.factor.row(row, coefficients);
+            for (option, share) in quantized.chunks_exact(matrix.len()).zip(&shares) {
+                let (from, scale) = (&option[row * self.columns..][..self.columns], factor * share);
+                to.iter_mut().zip(from).for_each(|(to, w)| *to += scale * w);
+            }
+        }
+        self.mix_norm(stored, coefficients, mixed);
+    }
+
+    fn shares(&self, coefficients: &[f32]) -> Vec<f32> {
+        if self.bits.is_empty() {
+            return vec![1.0];
+        }
+        self.bits.iter().map(|&(_, place)| place.map_or(1.0, |place| coefficients[place])).collect()
+    }
+
+    /// Norms (the classifier's bias) are copied, scaled by the block's presence.
+    fn mix_norm(&self, stored: &[f32], coefficients: &[f32], mixed: &mut [f32]) {
+        let scale = self.factor.norm.map_or(1.0, |place| coefficients[place]);
+        for (from, to) in self.norms() {
+            let numbers = stored[from..][..self.columns].iter().zip(&mut mixed[to..][..self.columns]);
+            numbers.for_each(|(from, to)| *to = scale * from);
+        }
+    }
+
+    fn norms(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let gamma = (!self.classifier).then_some((self.from.gamma, self.to.gamma));
+        gamma.into_iter().chain([(self.from.beta, self.to.beta)])
+    }
+
+    /// Adds to the gradients of the stored numbers and of the coefficients.
+    pub(super) fn backward(
+        &self,
+        stored: &[f32],
+        coefficients: &[f32],
+        quantized: &[f32],
+        gradients: &[f32],
+        (weights, of_coefficients): (&mut [f32], &mut [f32]),
+    ) {
+        let shares = self.shares(coefficients);
+        let length = self.rows.len() * self.columns;
+        let gradient = &gradients[self.to.weight.offset..][..length];
+        for (row, gradient) in gradient.chunks_exact(self.columns).enumerate() {
+            let factor = self.factor.row(row, coefficients);
+            let at = self.from.weight.offset + self.rows[row] * self.from.weight.row_stride;
+            weights[at..][..self.columns].iter_mut().zip(gradient).for_each(|(to, g)| *to += factor * g);
+            let products =
+                quantized.chunks_exact(length).map(|option| dot(&option[row * self.columns..], gradient));
+            let products: Vec<f32> = products.collect();
+            for (product, (_, place)) in products.iter().zip(&self.bits) {
+                if let Some(place) = place {
+                    of_coefficients[*place] += factor * product;
+                }
+            }
+            let whole: f32 = products.iter().zip(&shares).map(|(product, share)| product * share).sum();
+            for &place in self.factor.rows.get(row).into_iter().flatten() {
+                of_coefficients[place] += whole;
+            }
+        }
+        self.norm_backward(stored, coefficients, gradients, (weights, of_coefficients));
+    }
+
+    fn norm_backward(
+        &self,
+        stored: &[f32],
+        coefficients: &[f32],
+        gradients: &[f32],
+        (weights, of_coefficients): (&mut [f32], &mut [f32]),
+    ) {
+        let scale = self.factor.norm.map_or(1.0, |place| coefficients[place]);
+        for (from, to) in self.norms() {
+            let gradient = &gradients[to..][..self.columns];
+            if let Some(place) = self.factor.norm {
+                of_coefficients[place] += dot(&stored[from..], gradient);
+            }
+            weights[from..][..self.columns].iter_mut().zip(gradient).for_each(|(to, g)| *to += scale * g);
+        }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Taps of the larger kernel that are the smaller one.
+fn centre(larger: usize, smaller: usize) -> Vec<usize> {
+    let border = (larger - smaller) / 2;
+    (0..smaller * smaller).map(|tap| (tap / smaller + border) * larger + tap % smaller + border).collect()
+}
