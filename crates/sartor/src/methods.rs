@@ -11,8 +11,12 @@ mod agents;
 mod amc;
 mod bench;
 mod chamnet;
+mod dnas;
+mod gong;
+mod gradient;
 mod haq;
 mod meter;
+mod proxyless;
 mod scratch;
 mod sequential;
 mod spos;
@@ -122,6 +126,24 @@ pub const METHODS: &[Method] = &[
         title: "fixed networks at one width everywhere",
         paper: "MobileNetV2 (Sandler and others, 2018)",
         way: Way::Proposing { samples: false, propose: uniform::propose },
+    },
+    Method {
+        name: "gong",
+        title: "architecture and bits together by gradient descent",
+        paper: "Mixed Precision NAS (Gong and others, 2019)",
+        way: Way::Proposing { samples: false, propose: gong::propose },
+    },
+    Method {
+        name: "dnas",
+        title: "bits of a fixed architecture by gradient descent",
+        paper: "DNAS (Wu and others, 2018)",
+        way: Way::Proposing { samples: false, propose: dnas::propose },
+    },
+    Method {
+        name: "proxyless",
+        title: "architecture by gradient descent on single paths; deployed at 8 bits",
+        paper: "ProxylessNAS (Cai and others, 2019)",
+        way: Way::Proposing { samples: false, propose: proxyless::propose },
     },
 ];
 

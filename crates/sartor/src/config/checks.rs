@@ -188,7 +188,11 @@ fn agent(method: &str, agent: &Agent) -> Result<(), Broken> {
 fn trainings(sections: &Sections) -> Result<(), Broken> {
     within("supernet", sections.supernet.check())?;
     within("samples.finetune", sections.samples.finetune.check())?;
-    within("finetune", sections.finetune.check())
+    within("finetune", sections.finetune.check())?;
+    let methods = &sections.method;
+    within("method.gong.search", methods.gong.search.check())?;
+    within("method.dnas.gradient.search", methods.dnas.gradient.search.check())?;
+    within("method.proxyless.search", methods.proxyless.search.check())
 }
 
 fn within(section: &str, checked: Result<(), SupernetError>) -> Result<(), Broken> {

@@ -1,5 +1,6 @@
 //! `[method]`: which search system, and one table for each that has settings of its own. The defaults are the papers'.
 
+use sartor_supernet::differentiable::{dnas, gong, proxyless};
 use serde::{Deserialize, Serialize};
 
 /// `[method]`
@@ -20,6 +21,12 @@ pub struct Methods {
     pub haq: Haq,
     /// One after the other.
     pub sequential: Sequential,
+    /// Architecture and bits by gradient descent.
+    pub gong: Gradient<gong::Settings>,
+    /// Bits by gradient descent.
+    pub dnas: Dnas,
+    /// Architecture by gradient descent, one path at a time.
+    pub proxyless: Gradient<proxyless::Settings>,
 }
 
 impl Default for Methods {
@@ -32,6 +39,9 @@ impl Default for Methods {
             amc: Amc::default(),
             haq: Haq::default(),
             sequential: Sequential::default(),
+            gong: Gradient::default(),
+            dnas: Dnas::default(),
+            proxyless: Gradient::default(),
         }
     }
 }
@@ -196,5 +206,51 @@ impl Default for Sequential {
             architecture_limit: 1.555,
             pruning_limit: 1.156,
         }
+    }
+}
+
+/// Weights that a search by gradient starts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Random ones: the search trains them, as the papers do.
+    Fresh,
+    /// The trained supernet's.
+    Supernet,
+}
+
+/// `[method.gong]`, `[method.proxyless]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gradient<S: Default> {
+    /// The metric in the loss. Default: energy (`proxyless`: latency), or what the budget limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// Weights that it starts on.
+    pub start: Start,
+    /// The search itself.
+    pub search: S,
+}
+
+impl<S: Default> Default for Gradient<S> {
+    fn default() -> Self {
+        Self { metric: None, start: Start::Fresh, search: S::default() }
+    }
+}
+
+/// `[method.dnas]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dnas {
+    /// The architecture is the largest of its family that meets the budget at this width everywhere.
+    pub reference_bits: u8,
+    /// The rest, as for `gong`.
+    pub gradient: Gradient<gong::Settings>,
+}
+
+impl Default for Dnas {
+    fn default() -> Self {
+        let gradient = Gradient { metric: None, start: Start::Supernet, search: dnas::settings() };
+        Self { reference_bits: 6, gradient }
     }
 }

@@ -22,6 +22,9 @@ pub struct Pinned {
     pub subnet: Option<Subnet>,
     /// The bit-widths.
     pub precision: Precision,
+    /// Whether a block chooses among whole operations (kernel and width together, or nothing where it may be
+    /// skipped: ProxylessNAS) instead of kernel, width and presence one by one.
+    pub operations: bool,
 }
 
 /// Which bit-widths a search has.
@@ -52,6 +55,8 @@ pub struct Choice {
 pub struct BlockPlaces {
     /// Whether the block is there.
     pub active: usize,
+    /// The same as far as no choice of the block's own decides it.
+    pub presence: usize,
     /// Kernels, ascending.
     pub kernels: Vec<(usize, usize)>,
     /// Widths, ascending.
@@ -96,7 +101,10 @@ impl Choices {
         };
         choices.add_depths(pinned.subnet.is_none());
         for index in 0..choices.blocks.len() {
-            choices.add_block(index, pinned.subnet.is_none());
+            match pinned.operations && pinned.subnet.is_none() {
+                true => choices.add_operations(index),
+                false => choices.add_block(index, pinned.subnet.is_none()),
+            }
         }
         Ok(choices)
     }
@@ -179,9 +187,7 @@ impl Choices {
     /// When the options make none that is in the space.
     pub fn candidate(&self, chosen: &[usize]) -> Result<Candidate> {
         let coefficients = self.coefficients_of(&self.one_hot(chosen));
-        let subnet = Subnet {
-            blocks: self.blocks.iter().map(|places| self.block_of(places.as_ref()?, &coefficients)).collect(),
-        };
+        let subnet = Subnet { blocks: self.shapes(&coefficients) };
         let candidate = Candidate { policy: self.policy(&subnet, &coefficients)?, subnet };
         self.space.contains(&candidate)?;
         Ok(candidate)
@@ -191,6 +197,16 @@ impl Choices {
         let (kernel, width) =
             (largest(&places.kernels, coefficients)?, largest(&places.widths, coefficients)?);
         (coefficients[places.active] > 0.5).then_some(Block { kernel, width })
+    }
+
+    /// The blocks of one-hot coefficients.
+    pub(super) fn shapes(&self, coefficients: &[f32]) -> Vec<Option<Block>> {
+        self.blocks.iter().map(|places| self.block_of(places.as_ref()?, coefficients)).collect()
+    }
+
+    /// The block with the larger kernel and the larger width of two; it need not be in the space.
+    pub(super) fn covering(&self, one: Block, other: Block) -> Block {
+        Block { kernel: one.kernel.max(other.kernel), width: one.width.max(other.width) }
     }
 
     fn policy(&self, subnet: &Subnet, coefficients: &[f32]) -> Result<Option<QuantPolicy>> {
@@ -248,7 +264,7 @@ impl Choices {
         for (index, active) in self.base.blocks.clone().iter().enumerate() {
             if active.is_some() {
                 let active = self.coefficient();
-                self.blocks[index] = Some(BlockPlaces { active, ..BlockPlaces::default() });
+                self.blocks[index] = Some(BlockPlaces { active, presence: active, ..BlockPlaces::default() });
             }
         }
         for (number, stage) in self.space.stages().to_vec().iter().enumerate() {
@@ -279,13 +295,41 @@ impl Choices {
         self.blocks[index] = Some(places);
     }
 
-    fn add_options(&mut self, index: usize, options: &Options, places: &mut BlockPlaces) {
-        let all = options.all();
+    /// One choice of everything: kernel and width, or nothing.
+    fn add_operations(&mut self, index: usize) {
+        let (Some(block), Some(mut places)) = (self.base.blocks[index], self.blocks[index].clone()) else {
+            return;
+        };
+        let choices = self.space.blocks()[index].clone();
+        let all = choices.options.all();
+        self.add_shapes(&all, &mut places);
+        let any = self.space.stages()[choices.stage].depth == Depth::AnyBlock;
+        if any {
+            places.presence = self.coefficient();
+            self.constants.push(places.presence);
+        }
+        let own = any.then_some(places.active);
+        let set = |block: &Block| {
+            let shape = [of(&places.kernels, block.kernel), of(&places.widths, block.width)];
+            own.into_iter().chain(shape).collect()
+        };
+        let skip = if any && choices.skippable { vec![vec![]] } else { vec![] };
+        let options = all.iter().map(set).chain(skip).collect();
+        self.add(format!("block {index} operation"), Some(index), options);
+        self.add_bits(index, block, &mut places);
+        self.blocks[index] = Some(places);
+    }
+
+    fn add_shapes(&mut self, all: &[Block], places: &mut BlockPlaces) {
         let mut place = |values: Vec<usize>| -> Vec<(usize, usize)> {
             distinct(values).into_iter().map(|value| (value, self.coefficient())).collect()
         };
         places.kernels = place(all.iter().map(|block| block.kernel).collect());
         places.widths = place(all.iter().map(|block| block.width).collect());
+    }
+
+    fn add_options(&mut self, index: usize, options: &Options, places: &mut BlockPlaces) {
+        self.add_shapes(&options.all(), places);
         if let Options::List(blocks) = options {
             let set =
                 |block: &Block| vec![of(&places.kernels, block.kernel), of(&places.widths, block.width)];
@@ -369,11 +413,23 @@ mod tests {
     }
 
     #[test]
+    fn proxyless_chooses_among_operations() {
+        let pinned = Pinned { precision: Precision::Full, operations: true, ..Pinned::default() };
+        let choices = Choices::new(&preset("proxyless"), &pinned).unwrap();
+        let counts: Vec<usize> = choices.all().iter().map(|choice| choice.range.len()).collect();
+        assert_eq!(counts.len(), 21);
+        assert_eq!(counts.iter().filter(|&&count| count == 7).count(), 15);
+        let skipped = choices.candidate(&counts.iter().map(|count| count - 1).collect::<Vec<_>>()).unwrap();
+        assert_eq!(skipped.subnet.active().count(), 6);
+    }
+
+    #[test]
     fn any_options_make_a_candidate_of_the_space() {
         for name in ["gong-28", "quickstart", "proxyless-28", "apq"] {
             let space = preset(name);
-            for precision in [Precision::Searched, Precision::Fixed(8), Precision::Full] {
-                let choices = Choices::new(&space, &Pinned { subnet: None, precision }).unwrap();
+            let ways = [Precision::Searched, Precision::Fixed(8), Precision::Full];
+            for (precision, operations) in ways.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+                let choices = Choices::new(&space, &Pinned { subnet: None, precision, operations }).unwrap();
                 for round in 0..7 {
                     let pick = |(at, choice): (usize, &Choice)| (at * 5 + round * 3) % choice.range.len();
                     let chosen: Vec<usize> = choices.all().iter().enumerate().map(pick).collect();
@@ -388,7 +444,7 @@ mod tests {
     fn a_pinned_architecture_leaves_the_bits() {
         let space = preset("quickstart");
         let subnet = space.smallest();
-        let pinned = Pinned { subnet: Some(subnet.clone()), precision: Precision::Searched };
+        let pinned = Pinned { subnet: Some(subnet.clone()), ..Pinned::default() };
         let choices = Choices::new(&space, &pinned).unwrap();
         assert_eq!(choices.all().len(), 4 * subnet.active().count());
         let chosen = vec![0; choices.all().len()];

@@ -70,10 +70,10 @@ impl Expected {
         let mut presence = vec![0.0f32; choices.coefficients()];
         for (index, terms) in self.blocks.iter().enumerate() {
             let Some(places) = choices.block(index) else { continue };
-            let active = f64::from(coefficients[places.active]);
+            let active = f64::from(coefficients[places.presence]);
             let inside: f64 = terms.iter().map(|term| add_term(term, p, active, &mut gradient)).sum();
             total += active * inside;
-            presence[places.active] = inside as f32;
+            presence[places.presence] = inside as f32;
         }
         let through_presence = choices.backward(&presence);
         let sum = |(own, presence): (f64, f32)| (own + f64::from(presence)) as f32;
@@ -100,11 +100,15 @@ fn terms(choices: &Choices, costs: &Costs<'_>, index: usize) -> Vec<Term> {
         };
         combinations = combinations.iter().flat_map(extend).collect();
     }
-    let priced = |options: Vec<usize>| {
-        let (block, bits) = choices.block_with(index, &options)?;
-        Some(Term { options, cost: (costs.block)(index, block, bits) })
+    // An operation that is none costs nothing.
+    let cost = |options: &[usize]| {
+        choices.block_with(index, options).map_or(0.0, |(block, bits)| (costs.block)(index, block, bits))
     };
-    combinations.into_iter().filter_map(priced).collect()
+    let priced = |options: Vec<usize>| Term { cost: cost(&options), options };
+    if choices.block(index).is_none() {
+        return vec![];
+    }
+    combinations.into_iter().map(priced).collect()
 }
 
 /// The REINFORCE estimate of ∇E J with respect to the logits, of samples (one option per choice) and their costs.
@@ -148,7 +152,8 @@ pub(crate) mod tests {
 
     fn setting(name: &str) -> (Choices, Vec<f32>) {
         let space = SearchSpace::preset(name).unwrap();
-        let choices = Choices::new(&space, &Pinned::default()).unwrap();
+        let operations = name.starts_with("proxyless");
+        let choices = Choices::new(&space, &Pinned { operations, ..Pinned::default() }).unwrap();
         let logits = (0..choices.options()).map(|i| (i as f32 * 1.7).sin()).collect();
         (choices, logits)
     }

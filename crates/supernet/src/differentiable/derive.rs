@@ -146,7 +146,8 @@ fn keep(ways: &mut Ways, way: Way, scale: f64) {
 
 fn units(choices: &Choices) -> Vec<Unit> {
     let count = choices.space().blocks().len();
-    let block_at = |place: &usize| (0..count).find(|&i| choices.block(i).is_some_and(|b| b.active == *place));
+    let block_at =
+        |place: &usize| (0..count).find(|&i| choices.block(i).is_some_and(|b| b.presence == *place));
     let mut units: Vec<Unit> = vec![];
     let mut decided = vec![false; count];
     for choice in choices.all().iter().filter(|choice| choice.block.is_none()) {
@@ -183,7 +184,8 @@ mod tests {
 
     fn setting(name: &str) -> (Choices, Vec<f32>, Expected) {
         let space = SearchSpace::preset(name).unwrap();
-        let choices = Choices::new(&space, &Pinned::default()).unwrap();
+        let operations = name.starts_with("proxyless");
+        let choices = Choices::new(&space, &Pinned { operations, ..Pinned::default() }).unwrap();
         let logits = (0..choices.options()).map(|i| 2.0 * (i as f32 * 1.7).sin()).collect();
         let expected = Expected::new(&choices, &COSTS);
         (choices, logits, expected)

@@ -16,7 +16,7 @@ use super::gong::{CostGradient, Settings};
 
 /// What is pinned: everything but the widths.
 pub fn pinned(subnet: Subnet) -> Pinned {
-    Pinned { subnet: Some(subnet), precision: Precision::Searched }
+    Pinned { subnet: Some(subnet), precision: Precision::Searched, operations: false }
 }
 
 /// Settings for a search on trained weights: a shorter and gentler one.

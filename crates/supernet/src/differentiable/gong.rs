@@ -5,19 +5,19 @@
 //!
 //! ```text
 //! min_θ E_{α∼π_θ} L(f_w*(α); D_val) + λ [E J(α) − c]₊                    (2)
-//! w' = w − ε ∇_w L(f_w(α); D_trn)                                        (4)   [`bilevel`]
+//! w' = w − ε ∇_w L(f_w(α); D_trn)                                        (4)   [`super::bilevel`]
 //! θ ← θ − β ∇_θ L(f_{w'}(α); D_val)                                      (5, 6)
-//! ∇_θ E J ≈ 1/k Σ J(αᵢ) ∇_θ log π_θ(αᵢ)                                  (7)   [`cost`]
+//! ∇_θ E J ≈ 1/k Σ J(αᵢ) ∇_θ log π_θ(αᵢ)                                  (7)   [`super::cost`]
 //! ```
 //!
-//! with Gumbel-softmax samples α ([`gumbel`]) of skip, expansion, kernel and the two widths b₁, b₂ of every block, all
+//! with Gumbel-softmax samples α ([`super::gumbel`]) of skip, expansion, kernel and the two widths b₁, b₂ of every block, all
 //! in one network ([`Mixture`]) whose forward passes see quantized weights and inputs only. Settings for the samples
 //! follow FBNet, as the paper says: temperature 5, times 0.956 a period, a controller that starts late and is trained on
 //! images of its own.
 //!
 //! Differs from the paper: the found candidate is the most probable one *within the limit*; weights are mixed rather
 //! than outputs (see [`super::mixture`]); cost is in percent of the largest network at 8 bits and REINFORCE has a
-//! baseline, or is replaced by the exact expectation (see [`cost`]); the held-out images are a share of the training
+//! baseline, or is replaced by the exact expectation (see [`super::cost`]); the held-out images are a share of the training
 //! images, so that validation can judge what is found.
 
 use sartor_engine::optimizer::{Adam, Sgd};
@@ -37,9 +37,9 @@ use super::choices::{Choices, Pinned};
 use super::cost::{Costs, Expected, reinforce};
 use super::derive::{Window, most_probable};
 use super::feed::Feed;
+use super::gumbel;
 use super::mixture::{Mixed, Mixture};
 use super::outcome::{Counters, Observer, Outcome, Row};
-use super::{cost, gumbel};
 
 /// Name for messages.
 const PHASE: &str = "search";
@@ -214,7 +214,6 @@ struct Task<'a> {
     noise: Vec<f32>,
     temperature: f64,
     step: usize,
-    inferences: u64,
     correct: f64,
 }
 
@@ -328,7 +327,6 @@ impl<'a> Search<'a> {
             weight_decay: self.settings.weight_decay as f32,
         };
         sgd.step(&mut self.weights, gradients, &mut self.velocity, rate as f32, &self.decay_mask)?;
-        self.counters.training_steps += 1;
         Ok(())
     }
 
@@ -402,7 +400,7 @@ impl<'a> Search<'a> {
             cost,
             log_probability: found.1,
             expected_cost: self.expected.value(&self.choices, &p).0,
-            counters: Counters { inferences: self.task.inferences, ..self.counters },
+            counters: Counters { work: self.task.workbench.work, ..self.counters },
             history: self.history,
         })
     }
@@ -419,6 +417,9 @@ pub(super) fn derive(
     mut window: Window,
     allowed: &dyn Fn(&sartor_space::Candidate) -> bool,
 ) -> Result<(sartor_space::Candidate, f64)> {
+    let most: f64 =
+        expected.blocks.iter().map(|terms| terms.iter().map(|t| t.cost).fold(0.0, f64::max)).sum();
+    window.high = window.high.min(expected.fixed + most);
     let step = (window.high - window.low.max(expected.fixed)) / WINDOWS as f64;
     for _ in 0..WINDOWS {
         let Some((chosen, log)) = most_probable(choices, logits, expected, window) else { break };
@@ -446,7 +447,6 @@ impl<'a> Task<'a> {
             noise: vec![],
             temperature: 1.0,
             step: 0,
-            inferences: 0,
             correct: 0.0,
         })
     }
@@ -482,7 +482,7 @@ impl Losses for Task<'_> {
         let into = (&mut of_weights[..], &mut of_coefficients[..]);
         self.mixture.backward(weights, &coefficients, &self.mixed, &self.gradients, into);
         let of_y = choices.backward(&of_coefficients);
-        self.inferences += images as u64;
+        self.workbench.work.add_step(images);
         self.correct = outcome.correct as f64 / images as f64;
         let controller = gumbel::backward(all, &y, &of_y, self.temperature);
         Ok(Gradients { loss: outcome.loss, weights: of_weights, controller })
@@ -508,6 +508,8 @@ pub fn search(
         let row = search.step()?;
         observer.row(&row);
     }
-    let _ = cost::reinforce;
     search.finish(window, allowed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,15 +3,15 @@
 use sartor_space::Candidate;
 use serde::{Deserialize, Serialize};
 
+use crate::work::Work;
+
 /// What a search has cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// Optimiser steps of the weights.
-    pub training_steps: u64,
+    /// Training and inference; steps of the controller count as training, too.
+    pub work: Work,
     /// Optimiser steps of the controller.
     pub controller_steps: u64,
-    /// Images that went through a network forwards, training included.
-    pub inferences: u64,
     /// Costs asked for.
     pub look_ups: u64,
 }

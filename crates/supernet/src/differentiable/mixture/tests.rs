@@ -20,7 +20,7 @@ struct Setting {
 
 fn setting(precision: Precision) -> Setting {
     let space = crate::fixtures::space();
-    let choices = Choices::new(&space, &Pinned { subnet: None, precision }).unwrap();
+    let choices = Choices::new(&space, &Pinned { precision, ..Pinned::default() }).unwrap();
     let mixture = Mixture::new(&choices).unwrap();
     let (layout, mut values) = Supernet::new(&space, 3).into_parts();
     let mut rng = stream(5, Purpose::Images, [0; 3]);
