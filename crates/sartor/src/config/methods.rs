@@ -223,7 +223,7 @@ pub enum Start {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gradient<S: Default> {
-    /// The metric in the loss. Default: energy (`proxyless`: latency), or what the budget limits.
+    /// The metric in the loss. Default: what the budget limits most tightly, or energy (`proxyless`: latency).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Weights that it starts on.

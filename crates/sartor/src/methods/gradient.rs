@@ -30,7 +30,7 @@ pub struct Aim {
 }
 
 impl Aim {
-    /// The configured metric, or `preferred` if the budget limits it, or the first one that it limits.
+    /// The configured metric, or the one that the budget limits most tightly, or `preferred` where it limits none.
     ///
     /// # Errors
     /// An unknown metric, or one that does not add up over blocks.
@@ -39,14 +39,15 @@ impl Aim {
         domain: &Domain<'_>,
         (named, preferred): (Option<&str>, Metric),
     ) -> Result<Self> {
-        let budget = domain.budget();
-        let limited = budget.limits().iter().map(|(metric, _)| *metric).find(|metric| metric.additive());
+        let (budget, largest) = (domain.budget(), &bench.limits.largest);
+        let limited = budget.limits().iter().filter(|(metric, _)| metric.additive());
+        let share = |&(metric, limit): &(Metric, f64)| Some((metric, limit / largest.get(metric.name())?));
+        let tightest = limited.filter_map(share).min_by(|one, other| one.1.total_cmp(&other.1));
         let metric = match named {
             Some(name) => additive(name)?,
-            None if budget.limit(preferred).is_some() => preferred,
-            None => limited.unwrap_or(preferred),
+            None => tightest.map_or(preferred, |(metric, _)| metric),
         };
-        let reference = bench.limits.largest.get(metric.name()).copied();
+        let reference = largest.get(metric.name()).copied();
         let reference = reference.with_context(|| format!("{metric} is not priced"))?;
         Ok(Self { metric, reference, limit: budget.limit(metric) })
     }

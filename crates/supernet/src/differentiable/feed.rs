@@ -3,7 +3,7 @@
 
 use rand::seq::SliceRandom;
 
-use crate::data::{Augmentation, Dataset, epoch_order};
+use crate::data::{self, Augmentation, Dataset, epoch_order};
 use crate::error::{Result, SupernetError};
 use crate::random::{Purpose, stream};
 use crate::workbench::{Part, Workbench};
@@ -71,7 +71,9 @@ impl Feed {
         let mut rng = stream(self.seed, Purpose::Controller, [2 + salt, step as u64, 0]);
         let indices = &half.order[index * batch..][..batch];
         let augment = Some((&self.augmentation, &mut rng));
-        workbench.batch.load(workbench.dataset, Part::Train, indices, augment);
+        let Workbench { dataset, batch: into, .. } = workbench;
+        let normalization = &dataset.normalization;
+        data::batch(&dataset.train, indices, normalization, augment, &mut into.images, &mut into.labels);
         batch
     }
 }
