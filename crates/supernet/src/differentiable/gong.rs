@@ -441,7 +441,11 @@ impl<'a> Task<'a> {
             mixed: Mixed::default(),
             workbench: Workbench::new(choices.space(), dataset, seed)?,
             feed: Feed::new(dataset, settings.batch, settings.held_out, augmentation, seed)?,
-            objective: Objective { label_smoothing: settings.label_smoothing, distillation: 0.0 },
+            objective: Objective {
+                label_smoothing: settings.label_smoothing,
+                distillation: 0.0,
+                micro_batch: None,
+            },
             scratch: Scratch::default(),
             gradients: vec![],
             noise: vec![],

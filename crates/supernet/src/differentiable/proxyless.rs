@@ -240,7 +240,11 @@ impl<'a> Search<'a> {
             steps: settings.steps.map_or(most, |steps| steps.min(most)),
             counters: Counters { look_ups: expected.looked_up(), ..Counters::default() },
             workbench: Workbench::new(space, dataset, seed)?,
-            objective: Objective { label_smoothing: settings.label_smoothing, distillation: 0.0 },
+            objective: Objective {
+                label_smoothing: settings.label_smoothing,
+                distillation: 0.0,
+                micro_batch: None,
+            },
             decay_mask: mixture.decay_mask(),
             layout: mixture.layout().clone(),
             velocity: vec![0.0; weights.len()],
