@@ -1,5 +1,6 @@
 //! What may be typed: every command and flag, nothing about what it means.
 
+mod asking;
 mod cost;
 mod profile;
 mod quantize;
@@ -10,6 +11,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use asking::{
+    ChipArgument, CompareArguments, FrontArguments, PortfolioArguments, RetargetArguments, SearchArguments,
+};
 pub use cost::{CostAction, CostArguments, LedgerArguments};
 pub use profile::{
     CheckArguments, DominanceArguments, ImportArguments, LayersArguments, ProfileAction, ProfileArguments,
@@ -158,6 +162,14 @@ pub enum Command {
     Profile(ProfileArguments),
     /// Search the best candidate under the budget.
     Search(SearchArguments),
+    /// Draw accuracy against latency and energy: every candidate worth choosing, from a finished run.
+    Front(FrontArguments),
+    /// Another chip, batch or budget for a finished run, without training.
+    Retarget(RetargetArguments),
+    /// The fewest models that serve several chips or budgets, from a finished run.
+    Portfolio(PortfolioArguments),
+    /// Joint search beside baselines at equal budget and equal evaluations, on a finished run.
+    Compare(CompareArguments),
     /// Fine-tune the winner and its references.
     Finetune(Target),
     /// Write the models in deployable formats.
@@ -172,8 +184,6 @@ pub enum Command {
     Cost(CostArguments),
     /// Reproduce a table or figure of the papers on a config's own images.
     Reproduce(ReproduceArguments),
-    /// Compare what was searched in a run folder.
-    Compare(CompareArguments),
     /// Print a search space.
     Space(SpaceArguments),
     /// Print shell completions.
@@ -226,23 +236,6 @@ pub struct SampleArguments {
     pub quantized: bool,
 }
 
-/// Arguments of `sartor search`.
-#[derive(Debug, Clone, Args)]
-pub struct SearchArguments {
-    /// Which run.
-    #[command(flatten)]
-    pub target: Target,
-    /// Answer another latency budget (ms) from a finished run, without changing it.
-    #[arg(long, value_name = "MS")]
-    pub latency_ms: Option<f64>,
-    /// Answer another energy budget (mJ) from a finished run, without changing it.
-    #[arg(long, value_name = "MJ")]
-    pub energy_mj: Option<f64>,
-    /// Answer for another chip from a finished run, without changing it.
-    #[arg(long, value_name = "HARDWARE")]
-    pub hardware: Option<String>,
-}
-
 /// Arguments of `sartor reproduce`.
 #[derive(Debug, Clone, Args)]
 pub struct ReproduceArguments {
@@ -262,18 +255,6 @@ pub struct ReproduceArguments {
     /// Folder of the CSV, the picture and the page.
     #[arg(long, value_name = "FOLDER", default_value = "results")]
     pub out: PathBuf,
-}
-
-/// Arguments of `sartor compare`.
-#[derive(Debug, Clone, Args)]
-pub struct CompareArguments {
-    /// Which run.
-    #[command(flatten)]
-    pub target: Target,
-    /// The papers' table 1 from what every method's search was seen to do: training steps, images, evaluations,
-    /// look-ups, widths and bits tried.
-    #[arg(long, required = true)]
-    pub capabilities: bool,
 }
 
 /// Arguments of `sartor space`.

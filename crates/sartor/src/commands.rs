@@ -1,16 +1,20 @@
 //! One file per subcommand.
 
+mod asked;
 mod compare;
 mod completions;
 mod cost;
 mod export;
 mod finetune;
 mod fit;
+mod front;
 mod pairs_file;
+mod portfolio;
 mod profile;
 mod quantize;
 mod report;
 mod reproduce;
+mod retarget;
 mod run;
 mod sample;
 mod search;
@@ -21,6 +25,7 @@ mod verify;
 
 use anyhow::Result;
 
+pub use compare::FILE as COMPARED;
 pub use fit::METHODS;
 pub use transfer::VARIANTS;
 
@@ -40,6 +45,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Transfer(arguments) => transfer::run(&arguments, &global),
         Command::Profile(arguments) => profile::run(&arguments, &global),
         Command::Search(arguments) => search::run(&arguments, &global),
+        Command::Front(arguments) => front::run(&arguments, &global),
+        Command::Retarget(arguments) => retarget::run(&arguments, &global),
+        Command::Portfolio(arguments) => portfolio::run(&arguments, &global),
+        Command::Compare(arguments) => compare::run(&arguments, &global),
         Command::Finetune(target) => finetune::run(&target, &global),
         Command::Export(arguments) => export::run(&arguments, &global),
         Command::Verify(target) => verify::run(&target, &global),
@@ -48,7 +57,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Cost(arguments) => cost::run(&arguments, &global),
         Command::Space(arguments) => space::run(&arguments, &global),
         Command::Reproduce(arguments) => reproduce::run(&arguments, &global),
-        Command::Compare(arguments) => compare::run(&arguments, &global),
         Command::Completions { shell } => completions::run(shell),
     }
 }

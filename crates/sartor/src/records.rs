@@ -307,3 +307,56 @@ pub enum FormatVerification {
         reason: String,
     },
 }
+
+/// `compare/compare.json`: joint search beside baselines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The chip.
+    pub hardware: String,
+    /// Its budget.
+    pub budget: Costs,
+    /// Candidates that each baseline could score.
+    pub evaluations: u64,
+    /// Searches per baseline.
+    pub seeds: u64,
+    /// In points of predicted accuracy, over seeds.
+    pub joint_minus_sequential: Option<Interval>,
+    /// In points of measured accuracy, over seeds, if winners were measured.
+    pub joint_minus_sequential_measured: Option<Interval>,
+    /// The baselines, joint search first.
+    pub baselines: Vec<Compared>,
+}
+
+/// One baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub what: String,
+    /// Accuracy (0–1) by the run's predictor, over seeds.
+    pub predicted: Option<Interval>,
+    /// Accuracy (0–1) on validation after the short fine-tune, over seeds.
+    pub measured: Option<Interval>,
+    /// Why it found nothing.
+    pub infeasible: Option<String>,
+    /// What it found, one a seed.
+    pub found: Vec<Found>,
+}
+
+/// What a baseline found with one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The seed, from 0.
+    pub seed: u64,
+    /// The candidate's name.
+    pub id: String,
+    /// Accuracy (0–1) by the run's predictor.
+    pub predicted: f64,
+    /// Accuracy on validation after the short fine-tune.
+    pub measured: Option<Accuracy>,
+    /// What it costs.
+    pub costs: Costs,
+    /// The candidate.
+    pub candidate: Value,
+}

@@ -4,8 +4,10 @@
 //! stage has not run. No network, no scripts; light and dark by the reader's setting.
 
 mod accuracies;
+mod baselines;
 mod cost_table;
 mod facts;
+mod front;
 mod headline;
 mod measured;
 mod methods;
@@ -20,7 +22,9 @@ mod training;
 mod verification;
 mod warned;
 
+pub use baselines::page as compare_page;
 pub use facts::Facts;
+pub use front::front_page;
 pub use headline::{amount, plain_name};
 
 /// One part of the report.
@@ -40,6 +44,7 @@ const SECTIONS: &[Section] = &[
     Section { title: "Verification in a real runtime", write: verification::write },
     Section { title: "Predicted against measured", write: measured::write },
     Section { title: "Quality of the predictors", write: predictors::write },
+    Section { title: "Joint search beside baselines", write: baselines::write },
     Section { title: "Search", write: progress::write },
     Section { title: "Cost table", write: cost_table::write },
     Section { title: "Supernet training", write: training::write },

@@ -30,10 +30,31 @@ pub enum Metric {
     /// Multiply-accumulates.
     #[serde(rename = "macs")]
     Macs,
+    /// Latency on a second chip, in milliseconds.
+    #[serde(rename = "latency_ms_2")]
+    LatencyMs2,
+    /// Energy on a second chip, in millijoules.
+    #[serde(rename = "energy_mj_2")]
+    EnergyMj2,
+    /// Latency on a third chip, in milliseconds.
+    #[serde(rename = "latency_ms_3")]
+    LatencyMs3,
+    /// Energy on a third chip, in millijoules.
+    #[serde(rename = "energy_mj_3")]
+    EnergyMj3,
+    /// Latency on a fourth chip, in milliseconds.
+    #[serde(rename = "latency_ms_4")]
+    LatencyMs4,
+    /// Energy on a fourth chip, in millijoules.
+    #[serde(rename = "energy_mj_4")]
+    EnergyMj4,
 }
 
 /// Number of metrics.
-pub const METRICS: usize = 6;
+pub const METRICS: usize = 12;
+
+/// Most chips that one search can serve.
+pub const CHIPS: usize = 4;
 
 impl Metric {
     /// Every metric, in the order of [`Costs`].
@@ -44,7 +65,26 @@ impl Metric {
         Metric::SizeBytes,
         Metric::PeakActivationBytes,
         Metric::Macs,
+        Metric::LatencyMs2,
+        Metric::EnergyMj2,
+        Metric::LatencyMs3,
+        Metric::EnergyMj3,
+        Metric::LatencyMs4,
+        Metric::EnergyMj4,
     ];
+
+    /// What belongs to a chip, counted from 0, of at most [`CHIPS`]: the same metric for the first one, and for what no
+    /// chip changes; `None` beyond the last chip.
+    pub fn on_chip(self, chip: usize) -> Option<Metric> {
+        use Metric::{
+            EnergyMj, EnergyMj2, EnergyMj3, EnergyMj4, LatencyMs, LatencyMs2, LatencyMs3, LatencyMs4,
+        };
+        match self {
+            LatencyMs => [LatencyMs, LatencyMs2, LatencyMs3, LatencyMs4].get(chip).copied(),
+            EnergyMj => [EnergyMj, EnergyMj2, EnergyMj3, EnergyMj4].get(chip).copied(),
+            other => (chip < CHIPS).then_some(other),
+        }
+    }
 
     /// Name in JSON and in configuration files.
     pub fn name(self) -> &'static str {
@@ -55,6 +95,12 @@ impl Metric {
             Metric::SizeBytes => "size_bytes",
             Metric::PeakActivationBytes => "peak_activation_bytes",
             Metric::Macs => "macs",
+            Metric::LatencyMs2 => "latency_ms_2",
+            Metric::EnergyMj2 => "energy_mj_2",
+            Metric::LatencyMs3 => "latency_ms_3",
+            Metric::EnergyMj3 => "energy_mj_3",
+            Metric::LatencyMs4 => "latency_ms_4",
+            Metric::EnergyMj4 => "energy_mj_4",
         }
     }
 
@@ -159,6 +205,18 @@ mod tests {
             assert_eq!(serde_json::to_string(&metric).expect("plain"), format!("\"{}\"", metric.name()));
         }
         assert!("latency".parse::<Metric>().is_err());
+    }
+
+    #[test]
+    fn every_chip_has_metrics_of_its_own() {
+        let mut seen = std::collections::BTreeSet::new();
+        for chip in 0..CHIPS {
+            for metric in [Metric::LatencyMs, Metric::EnergyMj] {
+                assert!(seen.insert(metric.on_chip(chip).expect("a chip")));
+            }
+            assert_eq!(Metric::Macs.on_chip(chip), Some(Metric::Macs));
+        }
+        assert_eq!(Metric::LatencyMs.on_chip(CHIPS), None);
     }
 
     #[test]

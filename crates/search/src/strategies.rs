@@ -9,6 +9,7 @@ pub mod local;
 pub mod nsga;
 pub mod random;
 pub mod regularised;
+pub mod release;
 
 use crate::error::SearchError;
 use crate::metric::Metric;

@@ -1,15 +1,17 @@
 //! `sartor search`: the search of a run, or another budget answered from a finished run.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::asked::Asked;
 use crate::cli::{Global, SearchArguments};
 use crate::config::sections::Budget;
 use crate::report::{amount, plain_name};
 use crate::session::Session;
-use crate::stages::profile::{self, Prices};
-use crate::stages::search::{self, BEST, Found, Knowledge};
-use crate::stages::{Stage, fit, sample, train, transfer};
+use crate::stages::search::asking::Asking;
+use crate::stages::search::fleet::Fleet;
+use crate::stages::search::{self, BEST, Knowledge};
+use crate::stages::{Stage, fit, profile, sample, train, transfer};
 use crate::talk;
 use crate::warnings::Warning;
 
@@ -18,8 +20,7 @@ use crate::warnings::Warning;
 /// # Errors
 /// An infeasible budget (exit code 3), or stages that have not run.
 pub fn run(arguments: &SearchArguments, global: &Global) -> Result<()> {
-    let asked =
-        arguments.latency_ms.is_some() || arguments.energy_mj.is_some() || arguments.hardware.is_some();
+    let asked = arguments.budget.budget() != Budget::default() || !arguments.hardware.is_empty();
     match asked {
         true => answer(arguments, global),
         false => stage(arguments, global),
@@ -28,7 +29,10 @@ pub fn run(arguments: &SearchArguments, global: &Global) -> Result<()> {
 
 /// The stage: searches, measures, leaves its artefacts.
 fn stage(arguments: &SearchArguments, global: &Global) -> Result<()> {
-    let session = Session::open(&arguments.target, global)?;
+    let rounds = arguments.rounds.map(|rounds| format!("search.rounds={rounds}"));
+    let mut global = global.clone();
+    global.overrides.extend(rounds);
+    let session = Session::open(&arguments.target, &global)?;
     let (supernet, predictor) = (train::finished(&session)?, transfer::finished(&session)?);
     let full_precision = fit::finished(&session)?;
     let pairs = sample::finished(&session, Stage::SampleMixedPrecision)?;
@@ -52,39 +56,33 @@ fn stage(arguments: &SearchArguments, global: &Global) -> Result<()> {
     Ok(talk::data_line(&session.folder.path(BEST).display().to_string())?)
 }
 
-/// Another budget or chip on a finished run: the predictor's answer, nothing written.
+/// Another budget, another chip or several chips on a finished run: the predictor's answer, nothing written.
 fn answer(arguments: &SearchArguments, global: &Global) -> Result<()> {
-    let session = Session::read_only(&arguments.target, global)?;
-    let predictor = transfer::finished(&session)?;
-    let prices = prices(&session, arguments.hardware.as_deref())?;
-    let budget =
-        Budget { latency_ms: arguments.latency_ms, energy_mj: arguments.energy_mj, ..Budget::default() };
-    let (found, budget) = search::answer(&session, &budget, &predictor, &prices)?;
-    let candidate: Value = serde_json::from_str(&found.best.candidate.to_json(&session.config.space))?;
-    let costs = prices.of(&found.best.candidate)?;
-    let Found { best, evaluated, stop_reason, seconds, .. } = &found;
+    let asked = Asked::open(&arguments.target, global)?;
+    let flags = arguments.budget.budget();
+    let chips = match arguments.hardware.as_slice() {
+        [] => vec![asked.chip(None, &flags, None)?],
+        chips => chips.iter().map(|chip| asked.chip(Some(chip), &flags, None)).collect::<Result<_>>()?,
+    };
+    let fleet = Fleet::new(&chips)?;
+    let asking = Asking::new(&asked.session.config.search, &asked.predictor);
+    let answer = asking.answer(&fleet, asked.session.seed(Stage::Search))?;
     if global.json {
-        let best = json!({ "id": best.candidate.id(), "candidate": candidate, "predicted": best.score, "costs": costs });
-        let object = json!({
-            "best": best,
-            "evaluated": evaluated,
-            "stop_reason": stop_reason,
-            "seconds": seconds,
-            "budget": budget,
-        });
-        return Ok(talk::data_line(&object.to_string())?);
+        return Ok(talk::data_line(&asked.to_json(&answer, &fleet)?.to_string())?);
     }
-    talk::data_line(&format!("predicted accuracy  {:.2} %", 100.0 * best.score))?;
-    for (name, value) in &costs {
-        talk::data_line(&format!("{:<19} {}", plain_name(name), amount(name, *value)))?;
+    talk::data_line(&format!("predicted accuracy  {:.2} %", 100.0 * answer.best.score))?;
+    for (chip, costs) in fleet.chips().iter().zip(fleet.costs(&answer.best.candidate)?) {
+        if chips.len() > 1 {
+            talk::data_line(&chip.name)?;
+        }
+        for (name, value) in &costs {
+            talk::data_line(&format!("{:<19} {}", plain_name(name), amount(name, *value)))?;
+        }
     }
-    Ok(talk::data_line(&candidate.to_string())?)
-}
-
-fn prices(session: &Session, hardware: Option<&str>) -> Result<Prices> {
-    let Some(hardware) = hardware else { return profile::finished(session) };
-    let source = profile::Source::open(hardware, session.config.hardware.batch)?;
-    let table = source.for_space(&session.config.space)?;
-    session.warn(&Warning::of_table(&table.provenance));
-    Ok(Prices::new(session.config.space.clone(), table, Vec::new()))
+    let gap = match answer.gap {
+        Some(gap) => format!("{:.2} points: every candidate was tried", 100.0 * gap),
+        None => "unknown: no bound can be computed for this predictor".to_owned(),
+    };
+    talk::plain_line(&format!("gap to the best there is: {gap}"));
+    Ok(talk::data_line(&asked.candidate(&answer.best)?.to_string())?)
 }

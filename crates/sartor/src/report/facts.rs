@@ -8,7 +8,8 @@ use sartor_space::SearchSpace;
 use serde::de::DeserializeOwned;
 
 use crate::records::{
-    Best, Contender, CurveRow, Generation, Measured, PredictorMetrics, Score, SupernetMetrics, Verification,
+    Best, Comparison, Contender, CurveRow, Generation, Measured, PredictorMetrics, Score, SupernetMetrics,
+    Verification,
 };
 use crate::run_folder::RunFolder;
 use crate::run_folder::timings::Timings;
@@ -40,6 +41,8 @@ pub struct Facts {
     pub methods: Vec<Contender>,
     /// Variants of transfer on equal pairs, if they were compared.
     pub variants: Vec<Contender>,
+    /// Joint search beside baselines, if they were run.
+    pub comparison: Option<Comparison>,
     /// Learning curves, if they were drawn.
     pub curves: Vec<CurveRow>,
     /// The search's choice.
@@ -87,6 +90,7 @@ impl Facts {
             mixed_precision: json(folder, "predictor-mp.json")?,
             methods: json(folder, crate::commands::METHODS)?.unwrap_or_default(),
             variants: json(folder, crate::commands::VARIANTS)?.unwrap_or_default(),
+            comparison: json(folder, crate::commands::COMPARED)?,
             curves: rows(&folder.path(crate::stages::contest::CURVES))?,
             best: json(folder, "search/best.json")?,
             front: json(folder, "search/front.json")?.unwrap_or_default(),

@@ -1,6 +1,9 @@
 //! Search: the best mixed-precision candidate under the budget, and the best uniform ones beside it. What the
 //! predictor likes best is measured, the predictor learns from it, and only what was measured can be chosen.
 
+pub mod asking;
+pub mod baselines;
+pub mod fleet;
 pub mod hunt;
 mod knowledge;
 pub mod limits;
@@ -18,11 +21,10 @@ pub use hunt::{Found, Kind};
 pub use knowledge::Knowledge;
 
 use super::Stage;
-use super::fit::FittedPredictor;
 use super::profile::Prices;
 use super::train::TrainedSupernet;
 use crate::methods::{self, Meter};
-use crate::records::{Best, Costs, Counters, Generation, Measured};
+use crate::records::{Best, Counters, Generation, Measured};
 use crate::run_folder::artefact::Artefact;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::session::{SEARCH_SECONDS, Session};
@@ -257,19 +259,4 @@ fn history(rows: &[Generation]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     rows.iter().try_for_each(|row| writer.serialize(row))?;
     writer.into_inner().map_err(|error| anyhow::anyhow!("cannot write the history: {error}"))
-}
-
-/// One search with the predictor alone, under other limits than the run's: nothing in the run folder changes.
-///
-/// # Errors
-/// An infeasible budget, exit code 3.
-pub fn answer(
-    session: &Session,
-    budget: &crate::config::sections::Budget,
-    predictor: &FittedPredictor,
-    prices: &Prices,
-) -> Result<(Found, Costs)> {
-    let limits = Limits::resolve(budget, &session.config.space, prices)?;
-    let found = hunt::run(session, &limits, prices, &predictor.load(session)?, Kind::Searched)?;
-    Ok((found, limits.as_costs()))
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use sartor_predictor::Predictor;
 use sartor_search::strategies::{by_name, evolution};
 use sartor_search::{
-    Control, Domain, Evaluation, Metric, ObserverMode, Outcome, Runner, SearchError, Strategy,
+    Control, Domain, Evaluation, Metric, ObserverMode, Outcome, Remembered, Runner, SearchError, Strategy,
 };
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace};
 
@@ -172,27 +172,33 @@ pub fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, 
         });
         Control::Continue
     };
+    let mut known = Remembered::default();
     let outcome = Runner::new(domain, strategy(settings)?, session.seed(Stage::Search))
         .with_limits(sartor_search::Limits { generations: settings.generations as u64, ..Default::default() })
         .with_front([Metric::LatencyMs, Metric::EnergyMj])
         .with_observer(ObserverMode::Always, observe)
-        .run(|candidates| score(domain, predictor, candidates))?;
+        .run(|candidates| {
+            let scores = known.scores(candidates, |fresh| score(predictor, fresh))?;
+            Ok(domain.evaluations(candidates, &scores))
+        })?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Found { history, tried, top: top.sorted(), ..Found::of(kind, outcome, seconds) })
 }
 
-fn score(
-    domain: &Domain<'_>,
-    predictor: &Predictor,
-    candidates: &[Candidate],
-) -> Result<Vec<Evaluation>, SearchError> {
-    let scores = predictor
-        .score(candidates)
-        .map_err(|error| SearchError::Evaluation { message: error.to_string() })?;
-    Ok(domain.evaluations(candidates, &scores))
+/// What the predictor says.
+///
+/// # Errors
+/// What it fails with, as the search's error.
+pub fn score(predictor: &Predictor, candidates: &[Candidate]) -> Result<Vec<f64>, SearchError> {
+    let scores = predictor.score(candidates);
+    scores.map_err(|error| SearchError::Evaluation { message: error.to_string() })
 }
 
-fn strategy(settings: &Settings) -> Result<Box<dyn Strategy>> {
+/// The strategy of `[search]`.
+///
+/// # Errors
+/// Settings that it refuses.
+pub fn strategy(settings: &Settings) -> Result<Box<dyn Strategy>> {
     if settings.strategy != "evolution" {
         return Ok(by_name(&settings.strategy, &[Metric::LatencyMs, Metric::EnergyMj])?);
     }

@@ -47,6 +47,11 @@ impl Limits {
         Ok(Self { budget: Budget::new(limits)?, largest: self.largest.clone() })
     }
 
+    /// The limits.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// The limits by name.
     pub fn as_costs(&self) -> Costs {
         self.budget.limits().iter().map(|(metric, limit)| (metric.name().to_owned(), *limit)).collect()
