@@ -15,7 +15,8 @@ bench:              ## the engine's step, each op, and the machine's roofline
 	cargo bench -p sartor-engine -- step
 
 bench-vs-pytorch:   ## the engine beside PyTorch, alternating; needs `pip install torch`
-	$(PYTHON) reference/bench_vs_pytorch.py
+	$(PYTHON) reference/bench_vs_pytorch.py --mode eager eager-nhwc compile compile-nhwc
+	$(PYTHON) reference/layers_vs_pytorch.py
 
 golden:             ## remake the golden files from PyTorch; needs `pip install torch`
 	$(PYTHON) reference/golden_ops.py
