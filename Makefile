@@ -1,7 +1,7 @@
 # One word for each thing a contributor does; CI runs the same commands (.ci/run).
 PYTHON ?= python3
 
-.PHONY: check test bench bench-vs-pytorch golden runtime
+.PHONY: check test bench bench-vs-pytorch sanitize golden runtime
 
 check:              ## formatting, lints and documentation, warnings denied
 	cargo fmt --all --check
@@ -17,6 +17,10 @@ bench:              ## the engine's step, each op, and the machine's roofline
 bench-vs-pytorch:   ## the engine beside PyTorch, alternating; needs `pip install torch`
 	$(PYTHON) reference/bench_vs_pytorch.py --mode eager eager-nhwc compile compile-nhwc
 	$(PYTHON) reference/layers_vs_pytorch.py
+
+sanitize:           ## the engine's tests under AddressSanitizer, its safe parts under Miri; needs nightly with `miri` and `rust-src`
+	RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/sanitize cargo +nightly test --release -p sartor-engine --target x86_64-unknown-linux-gnu
+	MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR=target/sanitize cargo +nightly miri test -p sartor-engine --lib -- losses optimizer plan:: sums network arena
 
 golden:             ## remake the golden files from PyTorch; needs `pip install torch`
 	$(PYTHON) reference/golden_ops.py

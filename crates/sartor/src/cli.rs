@@ -184,6 +184,9 @@ pub enum Command {
     Cost(CostArguments),
     /// Reproduce a table or figure of the papers on a config's own images.
     Reproduce(ReproduceArguments),
+    /// How well subnets inherit: their accuracy against the same networks trained alone, and what each part of the
+    /// training buys.
+    Study(StudyArguments),
     /// Print a search space.
     Space(SpaceArguments),
     /// Print shell completions.
@@ -266,4 +269,18 @@ pub struct SpaceArguments {
     /// Show it as this target cuts it: a name (`onnxruntime-cpu`, `tflite`, `bitfusion`, `c`) or a TOML file.
     #[arg(long, value_name = "TARGET", requires = "space")]
     pub target: Option<String>,
+}
+
+/// Arguments of `sartor study`.
+#[derive(Debug, Clone, Args)]
+pub struct StudyArguments {
+    /// The run whose supernet is studied.
+    #[command(flatten)]
+    pub target: Target,
+    /// Random subnets that are trained alone.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub subnets: usize,
+    /// Leave out the supernets without distillation and without channel sorting.
+    #[arg(long)]
+    pub no_ablation: bool,
 }

@@ -19,6 +19,7 @@ mod run;
 mod sample;
 mod search;
 mod space;
+mod study;
 mod train;
 mod transfer;
 mod verify;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Cost(arguments) => cost::run(&arguments, &global),
         Command::Space(arguments) => space::run(&arguments, &global),
         Command::Reproduce(arguments) => reproduce::run(&arguments, &global),
+        Command::Study(arguments) => study::run(&arguments, &global),
         Command::Completions { shell } => completions::run(shell),
     }
 }

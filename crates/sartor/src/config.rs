@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use sartor_export::{Format, Target};
 use sartor_space::SearchSpace;
 use sartor_space::suggest::nearest;
+use sartor_supernet::schedule::TrainingSettings;
 
 use crate::cli::{self, Global};
 use crate::failure::Failure;
@@ -96,6 +97,14 @@ impl Config {
     /// The sections as they were given.
     pub fn sections(&self) -> &Sections {
         &self.sections
+    }
+
+    /// The same run in a folder inside its own, with other settings of the supernet's training.
+    pub fn variant(&self, name: &str, change: impl FnOnce(&mut TrainingSettings)) -> Self {
+        let mut other = self.clone();
+        change(&mut other.sections.supernet);
+        other.folder = self.folder.join(name);
+        other
     }
 
     /// Formats to write, as checked.

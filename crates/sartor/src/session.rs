@@ -74,7 +74,11 @@ impl Session {
         Ok(session)
     }
 
-    fn of(config: Config, force: bool) -> Result<Self> {
+    /// A session of a config made elsewhere.
+    ///
+    /// # Errors
+    /// A folder that is in use or cannot be written.
+    pub fn of(config: Config, force: bool) -> Result<Self> {
         let folder = RunFolder::open(&config.folder)?;
         size_thread_pool(config.threads)?;
         folder.write(RESOLVED, config.resolved()?.as_bytes())?;

@@ -4,6 +4,7 @@
 //! statistics belong to other subnets). Accuracies carry the number of images and a Wilson 95 % interval:
 //! `(p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)`, z = 1.96.
 
+use sartor_engine::{Network, NormStatistics};
 use sartor_space::{Candidate, SearchSpace, Subnet};
 
 use crate::data::Dataset;
@@ -67,11 +68,53 @@ impl<'a> Evaluator<'a> {
         let statistics = self.workbench.recalibrate(&network, values, self.recalibration_images)?;
         self.workbench.accuracy(&network, values, &statistics, part)
     }
+
+    /// As [`subnet`](Self::subnet), but with the largest network's statistics, those of its first channels where the
+    /// subnet is narrower: what leaving out the recalibration costs.
+    pub fn subnet_with_the_largest_statistics(
+        &mut self,
+        supernet: &Supernet,
+        subnet: &Subnet,
+        part: Part,
+    ) -> Result<Accuracy> {
+        let full = |subnet: &Subnet| Candidate { subnet: subnet.clone(), policy: None };
+        self.space.contains(&full(subnet))?;
+        let (layout, values) = (supernet.layout(), supernet.parameters());
+        let largest = network(layout, &self.space.lower(&full(&self.space.largest())))?;
+        let known = self.workbench.recalibrate(&largest, values, self.recalibration_images)?;
+        let network = network(layout, &self.space.lower(&full(subnet)))?;
+        let statistics = sliced(&network, &largest, &known);
+        self.workbench.accuracy(&network, values, &statistics, part)
+    }
+}
+
+/// Statistics of the layers of the same name, cut to the channels there are.
+fn sliced(network: &Network, largest: &Network, known: &[NormStatistics]) -> Vec<NormStatistics> {
+    let of = |name: &str| largest.layers.iter().position(|layer| layer.name == name).unwrap_or(0);
+    let cut = |values: &[f32], channels: usize| values[..channels.min(values.len())].to_vec();
+    let slice = |layer: &sartor_engine::Layer| {
+        let NormStatistics { mean, variance } = &known[of(&layer.name)];
+        NormStatistics { mean: cut(mean, layer.out_channels), variance: cut(variance, layer.out_channels) }
+    };
+    network.layers.iter().map(slice).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_statistics_are_the_largest_networks_own() {
+        let (space, dataset) = (crate::fixtures::space(), crate::fixtures::dataset());
+        let supernet = Supernet::new(&space, 3);
+        let mut evaluator = Evaluator::new(&space, &dataset, 96, 1).unwrap();
+        let largest = space.largest();
+        let recalibrated = evaluator.subnet(&supernet, &largest, Part::Validation).unwrap();
+        let sliced = evaluator.subnet_with_the_largest_statistics(&supernet, &largest, Part::Validation);
+        assert_eq!(sliced.unwrap(), recalibrated);
+        let smallest = space.smallest();
+        evaluator.subnet_with_the_largest_statistics(&supernet, &smallest, Part::Validation).unwrap();
+    }
 
     #[test]
     fn intervals_are_wilsons() {

@@ -175,7 +175,8 @@ impl Tuning {
         workbench.work.add_step(workbench.batch.labels.len());
         let outcome = self.gradients(workbench).map_err(|error| error.in_step(PHASE, self.step))?;
         check_loss(outcome.loss, self.model.network.head.classes, PHASE, self.step)?;
-        let rate = learning_rate(self.settings.learning_rate, self.step, 0, self.steps);
+        let warm_up = (self.settings.warm_up * self.steps_per_epoch as f64).round() as usize;
+        let rate = learning_rate(self.settings.learning_rate, self.step, warm_up, self.steps);
         self.descend(rate)?;
         self.step += 1;
         Ok(self.report(outcome, rate, workbench.batch.labels.len()))

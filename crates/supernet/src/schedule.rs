@@ -55,6 +55,10 @@ pub struct Phase {
     pub distillation: f64,
 }
 
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 fn one() -> usize {
     1
 }
@@ -103,6 +107,9 @@ pub struct TrainingSettings {
     pub flip: bool,
     /// Training images from which batch-norm statistics are recomputed.
     pub recalibration_images: usize,
+    /// Whether channels are sorted by importance before narrower widths open.
+    #[serde(skip_serializing_if = "is_true")]
+    pub sort_channels: bool,
     /// The phases in order; the first trains the largest network.
     pub phases: Vec<Phase>,
 }
@@ -118,6 +125,7 @@ impl Default for TrainingSettings {
             shift: 2,
             flip: false,
             recalibration_images: 2000,
+            sort_channels: true,
             phases: progressive_shrinking(20, 20, 0.1),
         }
     }

@@ -176,7 +176,7 @@ impl<'a> Trainer<'a> {
             self.freeze_teacher(self.parameters.clone())?;
         }
         let before = self.settings.freedom(phase.saturating_sub(1));
-        if self.settings.freedom(phase).widths > before.widths {
+        if self.settings.sort_channels && self.settings.freedom(phase).widths > before.widths {
             sort_channels(self.space, &self.layout, &mut self.parameters, before.widths)?;
         }
         Ok(())

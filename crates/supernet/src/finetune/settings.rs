@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::{ActivationMethod, WeightMethod};
 use crate::error::Result;
 use crate::quantized::Calibration;
-use crate::schedule::{fraction, not_negative, positive};
+use crate::schedule::{TrainingSettings, fraction, not_negative, positive};
 use crate::supernet::Supernet;
 use crate::teacher::Teacher;
 use crate::workbench::Workbench;
@@ -29,6 +29,9 @@ pub struct FinetuneSettings {
     pub micro_batch: Option<usize>,
     /// Highest learning rate; falls to zero along a cosine.
     pub learning_rate: f64,
+    /// Epochs of linear warm-up before the cosine, counted within `epochs`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub warm_up: f64,
     /// Nesterov momentum.
     pub momentum: f64,
     /// Weight decay of weights (not of norms, biases and ranges).
@@ -61,6 +64,7 @@ impl Default for FinetuneSettings {
             batch: 64,
             micro_batch: None,
             learning_rate: 3e-2,
+            warm_up: 0.0,
             momentum: 0.9,
             weight_decay: 3e-5,
             label_smoothing: 0.1,
@@ -76,7 +80,31 @@ impl Default for FinetuneSettings {
     }
 }
 
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 impl FinetuneSettings {
+    /// How one network is trained alone as the supernet's largest was: its phase's epochs and rate, no teacher.
+    pub fn alone(settings: &TrainingSettings) -> Self {
+        let largest = settings.phases.first();
+        Self {
+            epochs: largest.map_or(0, |phase| phase.epochs),
+            batch: settings.batch,
+            micro_batch: settings.micro_batch,
+            learning_rate: largest.map_or(0.0, |phase| phase.learning_rate),
+            warm_up: largest.map_or(0.0, |phase| phase.warm_up),
+            momentum: settings.momentum,
+            weight_decay: settings.weight_decay,
+            label_smoothing: settings.label_smoothing,
+            distillation: 0.0,
+            shift: settings.shift,
+            flip: settings.flip,
+            recalibration_images: settings.recalibration_images,
+            ..Self::default()
+        }
+    }
+
     /// Refuses settings that cannot train.
     pub fn check(&self) -> Result<()> {
         positive("batch", self.batch)?;
@@ -88,6 +116,7 @@ impl FinetuneSettings {
         not_negative("weight_decay", self.weight_decay)?;
         not_negative("learning_rate", self.learning_rate)?;
         not_negative("distillation", self.distillation)?;
+        not_negative("warm_up", self.warm_up)?;
         self.calibration().map(drop)
     }
 
