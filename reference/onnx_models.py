@@ -1,7 +1,7 @@
 """Trains two small networks on data/fmnist-mini with PyTorch and writes them as ONNX files for the tests of
 `sartor quantize`. Needs torch and onnx. From the repository's root:
 
-    python reference/onnx_models.py crates/sartor/tests/data
+    python reference/onnx_models.py crates/sartor/tests/data [mobile] [plain]
 
 mobile.onnx: inverted residuals as in MobileNetV2, batch norms of their own, ReLU6, one residual, global pool.
 plain.onnx: convolutions with biases, ReLU, max pool, a residual that ends in ReLU, average pool, two full layers.
@@ -198,8 +198,10 @@ def write_plain(network, path):
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder, wanted = Path(sys.argv[1]), sys.argv[2:]
     for network, write, name in ((Mobile, write_mobile, "mobile"), (Plain, write_plain, "plain")):
+        if wanted and name not in wanted:
+            continue
         torch.manual_seed(0)
         network = network()
         train(network)

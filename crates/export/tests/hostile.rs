@@ -4,11 +4,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sartor_export::import::{ImportedNetwork, Shape as ImageShape};
 use sartor_export::onnx::message::{Dimension, Entry, Extent, Graph, Model, Node, Shape, TensorData};
 use sartor_export::onnx::message::{TensorType, ValueInfo, ValueType};
 use sartor_export::{NamedArray, TrainedModel};
@@ -113,5 +115,10 @@ fn hostile(name: &str, seed: &[u8], read: impl Fn(&[u8]) -> bool) {
 #[test]
 fn readers_neither_panic_nor_take_much_memory() {
     hostile("onnx", &onnx(), |bytes| Model::decode(bytes).is_ok());
+    let trained = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sartor/tests/data/mobile.onnx");
+    let image = ImageShape { size: 28, channels: 1 };
+    hostile("trained onnx", &std::fs::read(trained).unwrap(), |bytes| {
+        ImportedNetwork::from_onnx(bytes, image).is_ok()
+    });
     hostile("safetensors", &safetensors(), |bytes| TrainedModel::from_bytes(bytes).is_ok());
 }

@@ -64,6 +64,22 @@ fn an_onnx_network_gets_bits_under_a_budget_and_is_verified() {
 }
 
 #[test]
+fn a_network_with_max_pools_is_quantized_without_training() {
+    let out = tempfile::tempdir().expect("a folder");
+    let more = ["--bitops", "30000000", "--sensitivity-images", "24", "--format", "c", "--target", "c"];
+    let (code, object, talk) = quantize(&model("plain.onnx"), out.path(), &more);
+    assert_eq!(code, 0, "{talk}");
+    assert_eq!(object["finetuned"], false);
+    let why = object["not_finetuned_because"].as_str().unwrap_or_default();
+    assert!(why.contains("node `first.pool` (MaxPool)"), "{why}");
+    let accuracy = |pointer: &str| object.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    assert!(accuracy("/test/uniform_8/value") > accuracy("/float/test/value") - 0.01, "{object}");
+    if let Some(same) = object.pointer("/verify/c/same") {
+        assert_eq!(same, true, "{object}");
+    }
+}
+
+#[test]
 fn bad_networks_and_budgets_say_what_is_wrong() {
     let out = tempfile::tempdir().expect("a folder");
     let file = |name: &str, bytes: &[u8]| {

@@ -91,7 +91,68 @@ pub fn verify_c(
         let binary = compiler.compile(folder, work.path(), flags, name)?;
         seen.push(answers(&binary, &pixels, network.classes(), images.labels.len())?);
     }
-    Ok(compare(compiler, network, logits, images, &seen))
+    let mut verification = compare(compiler, network, logits, images, &seen);
+    if let Some(footprint) = compiler.footprint(folder, work.path()) {
+        verification.runtime.push_str(&footprint.describe());
+    }
+    Ok(verification)
+}
+
+/// What the package takes on this machine's instruction set, compiled for size; images and logits are the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Footprint {
+    code: usize,
+    constants: usize,
+    memory: usize,
+}
+
+impl Footprint {
+    /// Reads the table of `size -A`: a section's name and its bytes in every line.
+    fn parse(table: &str) -> Option<Self> {
+        let mut footprint = Self::default();
+        for line in table.lines() {
+            let mut fields = line.split_whitespace();
+            let (Some(section), Some(bytes)) = (fields.next(), fields.next()) else { continue };
+            let Ok(bytes) = bytes.parse::<usize>() else { continue };
+            let kind = ["text", "rodata", "bss"].into_iter().find(|kind| section[1..].starts_with(kind));
+            match kind.filter(|_| section.starts_with('.')) {
+                Some("text") => footprint.code += bytes,
+                Some("rodata") => footprint.constants += bytes,
+                Some(_) => footprint.memory += bytes,
+                None => {}
+            }
+        }
+        (footprint.code > 0).then_some(footprint)
+    }
+
+    fn describe(&self) -> String {
+        let Self { code, constants, memory } = self;
+        format!(
+            "; flash {} bytes ({code} of code at -Os for this machine, {constants} of constants), memory {memory} bytes",
+            code + constants
+        )
+    }
+}
+
+impl Compiler {
+    /// Sizes as the object file has them, if there is a `size` that reads it.
+    fn footprint(&self, folder: &Path, work: &Path) -> Option<Footprint> {
+        let object = work.join("network.o");
+        let mut command = Command::new(&self.program);
+        command.args(["-std=c99", "-Os", "-c"]).arg(folder.join(CODE)).arg("-o").arg(&object);
+        command.output().ok().filter(|output| output.status.success())?;
+        let output = Command::new("size").arg("-A").arg(&object).output().ok()?;
+        Footprint::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn sizes_are_read_by_section() {
+    let table = "network.o  :\nsection  size  addr\n.text  120  0\n.data  0  0\n.bss  4096  0\n.text.unlikely  8  0\n\
+                 .rodata  900  0\n.rodata.str1.1  10  0\n.comment  40  0\nTotal  5174\n";
+    assert_eq!(Footprint::parse(table), Some(Footprint { code: 128, constants: 910, memory: 4096 }));
+    assert_eq!(Footprint::parse("no table"), None);
 }
 
 /// What a binary said about all images.

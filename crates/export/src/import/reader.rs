@@ -23,6 +23,10 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
 const OWN_NAMES: [&str; 3] = ["image", "pixels", "logits"];
 /// Largest side of an image.
 const LARGEST_SIZE: usize = 4096;
+/// Most steps of a network.
+const MOST_STEPS: usize = 4096;
+/// Largest window of an average pool that is not over the whole image.
+const LARGEST_WINDOW: usize = 31;
 /// Most elements of one value.
 const MOST_ELEMENTS: usize = 1 << 28;
 
@@ -153,6 +157,9 @@ impl<'a> Reader<'a> {
         {
             return Err(unsupported(node, format!("an output of {}² × {}", shape.size, shape.channels)));
         }
+        if self.steps.len() >= MOST_STEPS {
+            return Err(unsupported(node, format!("more than {MOST_STEPS} steps")));
+        }
         let name = self.free_name(name(node));
         self.steps.push(Step { name, input, work });
         self.shapes.push(shape);
@@ -262,6 +269,9 @@ impl<'a> Reader<'a> {
         let Shape { size, channels } = self.shapes[input];
         if kernel == size && padding == 0 {
             return self.global_pool(node);
+        }
+        if kernel > LARGEST_WINDOW {
+            return Err(unsupported(node, format!("a window of {kernel}")));
         }
         if padding > 0 && integer(node, "count_include_pad", 0) == 0 {
             return Err(unsupported(node, "a mean over windows that leaves the padding out"));

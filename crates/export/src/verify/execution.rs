@@ -49,7 +49,8 @@ fn node_name(operation: &Operation) -> String {
 
 fn execution(layer: String, nodes: &[Node]) -> LayerExecution {
     let named = |node: &&Node| node.name.as_deref().is_some_and(|name| stands_for(name, &layer));
-    let operator = nodes.iter().find(named).and_then(|node| node.op_type.clone());
+    let exact = nodes.iter().find(|node| node.name.as_deref() == Some(&layer));
+    let operator = exact.or_else(|| nodes.iter().find(named)).and_then(|node| node.op_type.clone());
     let arithmetic = operator.as_deref().map_or(Arithmetic::Unknown, arithmetic);
     LayerExecution { layer, operator: operator.unwrap_or_default(), arithmetic }
 }
