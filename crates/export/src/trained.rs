@@ -11,6 +11,9 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::error::{ExportError, Result};
 
+/// What PyTorch's batch norms count beside their statistics.
+const BATCH_COUNTER: &str = ".num_batches_tracked";
+
 /// One array: row-major values with their extents.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NamedArray {
@@ -38,14 +41,16 @@ impl TrainedModel {
         Self::from_bytes(&bytes)
     }
 
-    /// Reads the bytes of a safetensors file; anything malformed is an error, never a panic.
+    /// Reads the bytes of a safetensors file; anything malformed is an error, never a panic. PyTorch's whole-numbered
+    /// counters of batches are passed over.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let corrupt =
             |error: safetensors::SafeTensorError| ExportError::NotSafetensors { reason: error.to_string() };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
         let metadata = header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone()));
         let tensors = SafeTensors::deserialize(bytes).map_err(corrupt)?;
-        let arrays = tensors.tensors().into_iter().map(|(key, view)| {
+        let numbers = tensors.tensors().into_iter().filter(|(key, _)| !key.ends_with(BATCH_COUNTER));
+        let arrays = numbers.map(|(key, view)| {
             let array = read_array(&key, view.dtype(), view.shape(), view.data())?;
             Ok((key, array))
         });
@@ -172,6 +177,17 @@ mod tests {
         assert_eq!(model.array("stem", "weight", &[2, 1]).unwrap(), [1.0, 2.0]);
         assert_eq!(model.metadata("space"), Some("tiny"));
         assert!(model.contains("stem.weight") && !model.contains("head.weight"));
+    }
+
+    #[test]
+    fn counters_of_batches_are_passed_over_and_other_types_refused() {
+        let of = |key: &'static str| {
+            let data = 7i64.to_le_bytes();
+            let view = safetensors::tensor::TensorView::new(Dtype::I64, vec![], &data).unwrap();
+            TrainedModel::from_bytes(&safetensors::serialize([(key, view)], None).unwrap())
+        };
+        assert_eq!(of("features.0.1.num_batches_tracked").unwrap(), TrainedModel::default());
+        assert!(matches!(of("features.0.1.weight"), Err(ExportError::ElementType { .. })));
     }
 
     #[test]
