@@ -237,6 +237,16 @@ pub struct SampleArguments {
     /// Mixed-precision pairs instead of full-precision ones.
     #[arg(long)]
     pub quantized: bool,
+    /// Choose and measure so many more mixed-precision pairs on a finished run (`accuracies-more.csv`); the next
+    /// `sartor transfer` learns from them. Says whether choosing beats chance on the pairs that are there.
+    #[arg(long, value_name = "N")]
+    pub more: Option<usize>,
+    /// How to choose them: where the ensemble disagrees, near the front under the run's budget, or at random.
+    #[arg(long, value_name = "WAY", requires = "more", default_value = "disagreement", value_parser = ["disagreement", "front", "random"])]
+    pub by: String,
+    /// Only say whether choosing beats chance, measure nothing.
+    #[arg(long, requires = "more")]
+    pub study: bool,
 }
 
 /// Arguments of `sartor reproduce`.

@@ -1,5 +1,7 @@
 //! Sample accuracies: pairs of candidate and validation accuracy, appended to a checkpoint one by one.
 
+pub mod more;
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Pairs {
     artefacts: Vec<Artefact>,
     file: &'static str,
+    /// Whether pairs that were chosen and measured later lie beside them.
+    more: bool,
 }
 
 impl Pairs {
@@ -45,12 +49,34 @@ impl Pairs {
     /// # Errors
     /// When the CSV cannot be read or is not of this space.
     pub fn load(&self, session: &Session) -> Result<sartor_predictor::Pairs> {
-        let path = session.folder.path(self.file);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let pairs = sartor_predictor::Pairs::from_csv(&text, &session.config.space);
-        pairs.with_context(|| format!("cannot use `{}`", path.display()))
+        let mut pairs = read(session, self.file)?;
+        if self.more {
+            let more = read(session, more::FILE)?;
+            for (candidate, accuracy) in more.candidates.into_iter().zip(more.accuracies) {
+                if !pairs.candidates.contains(&candidate) {
+                    pairs.push(candidate, accuracy);
+                }
+            }
+        }
+        Ok(pairs)
     }
+
+    /// With the pairs that `sartor sample --more` measured, if there are any.
+    fn with_more(mut self, session: &Session) -> Result<Self> {
+        let path = session.folder.path(more::FILE);
+        if path.is_file() {
+            self.artefacts.push(Artefact::hashed(more::FILE, &path)?);
+            self.more = true;
+        }
+        Ok(self)
+    }
+}
+
+fn read(session: &Session, file: &str) -> Result<sartor_predictor::Pairs> {
+    let path = session.folder.path(file);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let pairs = sartor_predictor::Pairs::from_csv(&text, &session.config.space);
+    pairs.with_context(|| format!("cannot use `{}`", path.display()))
 }
 
 /// One row of a pairs CSV.
@@ -81,7 +107,7 @@ pub fn full_precision(session: &Session, supernet: &TrainedSupernet) -> Result<P
         })?;
         write(session, stage, FULL_PRECISION, &rows)
     })?;
-    Ok(Pairs { artefacts, file: FULL_PRECISION })
+    Ok(Pairs { artefacts, file: FULL_PRECISION, more: false })
 }
 
 /// Mixed-precision pairs: calibrated and briefly fine-tuned before they are scored.
@@ -109,7 +135,7 @@ pub fn mixed_precision(session: &Session, supernet: &TrainedSupernet) -> Result<
         })?;
         write(session, stage, MIXED_PRECISION, &rows)
     })?;
-    Ok(Pairs { artefacts, file: MIXED_PRECISION })
+    Pairs { artefacts, file: MIXED_PRECISION, more: false }.with_more(session)
 }
 
 /// Pairs that an earlier process measured.
@@ -118,7 +144,8 @@ pub fn mixed_precision(session: &Session, supernet: &TrainedSupernet) -> Result<
 /// When there are none.
 pub fn finished(session: &Session, stage: Stage) -> Result<Pairs> {
     let file = if stage == Stage::SampleFullPrecision { FULL_PRECISION } else { MIXED_PRECISION };
-    Ok(Pairs { artefacts: session.finished(stage)?, file })
+    let pairs = Pairs { artefacts: session.finished(stage)?, file, more: false };
+    if stage == Stage::SampleFullPrecision { Ok(pairs) } else { pairs.with_more(session) }
 }
 
 /// A sampler with the settings of `[samples]`.
