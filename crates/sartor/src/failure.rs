@@ -72,7 +72,10 @@ fn explain(cause: &(dyn std::error::Error + 'static)) -> Option<(Option<String>,
     }
     explain!(cause,
         sartor_space::SpaceError => |_| Exit::BadInput,
-        sartor_supernet::SupernetError => |_| Exit::BadInput,
+        sartor_supernet::SupernetError => |error| match error {
+            sartor_supernet::SupernetError::NothingAllowed { .. } => Exit::Infeasible,
+            _ => Exit::BadInput,
+        },
         sartor_supernet::data::DataError => |_| Exit::BadInput,
         sartor_predictor::PredictorError => |_| Exit::BadInput,
         sartor_hardware::HardwareError => |_| Exit::BadInput,

@@ -85,6 +85,9 @@ distillation = 0.0
 spos = { population = 6, parents = 3, generations = 2, images = 20 }
 amc = { episodes = 6, warm_up = 2, images = 20, agent = { hidden = 8, batch = 4 } }
 haq = { episodes = 6, warm_up = 2, images = 20, agent = { hidden = 8, batch = 4 } }
+gong = { search = { epochs = 1, batch = 20, calibration_images = 20 } }
+dnas = { gradient = { search = { epochs = 1, batch = 20, calibration_images = 20 } } }
+proxyless = { search = { epochs = 1, batch = 20 } }
 "#;
 
 /// Relative slack of a limit read back from text.

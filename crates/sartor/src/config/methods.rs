@@ -11,6 +11,9 @@ pub struct Methods {
     pub name: String,
     /// Another seed of search and fine-tuning on the same supernet; 0 is the run's own.
     pub seed: u64,
+    /// Train what was chosen from fresh weights and without a teacher, as Gong and others and ProxylessNAS do, instead
+    /// of from the supernet's; `[finetune]` then needs the epochs of a whole training.
+    pub from_scratch: bool,
     /// Fixed networks at one width.
     pub uniform: Uniform,
     /// Single Path One-Shot.
@@ -34,6 +37,7 @@ impl Default for Methods {
         Self {
             name: "apq".to_owned(),
             seed: 0,
+            from_scratch: false,
             uniform: Uniform::default(),
             spos: Spos::default(),
             amc: Amc::default(),

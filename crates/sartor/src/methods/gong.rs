@@ -42,9 +42,7 @@ pub fn search(
     let weights = gradient::start(bench, settings.start);
     let choices = Choices::new(domain.space(), pinned)?;
     let mut search_settings = settings.search.clone();
-    if search_settings.limit == 0.0 {
-        search_settings.limit = aim.percent().unwrap_or(0.0);
-    }
+    search_settings.limit = search_settings.limit.or_else(|| aim.percent());
     let outcome = gradient::with_costs(bench, domain, &aim, |costs| {
         let dataset = bench.session.dataset()?;
         let mut search =

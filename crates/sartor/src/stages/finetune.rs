@@ -70,11 +70,16 @@ fn score_name(id: &str) -> String {
 pub fn run(session: &Session, supernet: &TrainedSupernet, choice: &Choice) -> Result<Models> {
     let inputs =
         session.inputs().section("finetune", &session.config.finetune).artefacts(supernet.artefacts());
-    let inputs = inputs.values(session.other_seed()).artefacts(choice.artefacts()).build();
+    let scratch = session.config.method.from_scratch.then_some(("method.from_scratch", true));
+    let inputs = inputs.values(session.other_seed()).values(scratch).artefacts(choice.artefacts()).build();
     let best = choice.best(session)?;
     let artefacts = session.stage(Stage::Finetune, inputs, |checkpoint| {
         let weights = supernet.weights(session)?;
         let mut outputs = vec![score_largest(session, &weights)?];
+        let weights = match session.config.method.from_scratch {
+            true => Supernet::new(&session.config.space, session.seed(Stage::Finetune)),
+            false => weights,
+        };
         for measured in chosen(&best) {
             outputs.extend(tune(session, &weights, measured, checkpoint)?);
         }
@@ -164,7 +169,11 @@ fn resume<'a>(
 ) -> Result<(Finetuner<'a>, Curve)> {
     let (space, dataset) = (&session.config.space, session.dataset()?);
     let candidate = Candidate::from_json(&measured.candidate.to_string(), space)?;
-    let (settings, seed) = (session.config.finetune.clone(), session.seed(Stage::Finetune));
+    let (mut settings, seed) = (session.config.finetune.clone(), session.seed(Stage::Finetune));
+    if session.config.method.from_scratch {
+        // Fresh weights teach nothing.
+        settings.distillation = 0.0;
+    }
     if let Some(state) = checkpoint.read(state)? {
         let tuner =
             Finetuner::from_bytes(&state, space, dataset, weights, &candidate, settings.clone(), seed)?;

@@ -109,8 +109,9 @@ pub struct Settings {
     pub cost_samples: usize,
     /// Weight λ of the constraint, per percent of the largest network's cost.
     pub lambda: f64,
-    /// Limit c in percent of the largest network's cost; 0 always pushes.
-    pub limit: f64,
+    /// Limit c in percent of the largest network's cost; 0 always pushes. Absent: the budget's, or 0 without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
     /// Training images that starting ranges are observed on.
     pub calibration_images: usize,
 }
@@ -138,7 +139,7 @@ impl Default for Settings {
             cost_gradient: CostGradient::Reinforce,
             cost_samples: 16,
             lambda: 0.1,
-            limit: 0.0,
+            limit: None,
             calibration_images: 250,
         }
     }
@@ -161,7 +162,7 @@ impl Settings {
             ("weight_decay", self.weight_decay),
             ("controller_rate", self.controller_rate),
             ("lambda", self.lambda),
-            ("limit", self.limit),
+            ("limit", self.limit.unwrap_or(0.0)),
         ];
         rest.into_iter().try_for_each(|(name, value)| not_negative(name, value))?;
         above_zero("temperature", self.temperature)?;
@@ -364,7 +365,7 @@ impl<'a> Search<'a> {
                 (mean, reinforce(self.choices.all(), &self.logits, &samples))
             }
         };
-        let violated = mean * percent > self.settings.limit;
+        let violated = mean * percent > self.settings.limit.unwrap_or(0.0);
         let scale = if violated { (self.settings.lambda * percent) as f32 } else { 0.0 };
         Ok(gradient.into_iter().map(|g| scale * g).collect())
     }

@@ -20,7 +20,7 @@ use crate::talk;
 /// Folder of the arms inside the base run.
 const FOLDER: &str = "reproduce";
 /// What makes a run a matter of minutes; the results say so.
-const QUICK: [&str; 7] = [
+const QUICK: [&str; 10] = [
     "search.measure=2",
     "finetune.epochs=2",
     "method.spos.population=12",
@@ -28,6 +28,9 @@ const QUICK: [&str; 7] = [
     "method.spos.generations=4",
     "method.amc.episodes=30",
     "method.haq.episodes=30",
+    "method.gong.search.epochs=6",
+    "method.dnas.gradient.search.epochs=3",
+    "method.proxyless.search.epochs=6",
 ];
 /// A share that limits nothing.
 const NO_LIMIT: f64 = 1e9;
@@ -88,6 +91,7 @@ pub fn run(
     let budgets = match (figure.budget, arguments.quick) {
         (Budget::Times(quick, _) | Budget::BitOps(quick, _), true) => quick,
         (Budget::Times(_, full) | Budget::BitOps(_, full), false) => full,
+        (Budget::Free, _) => &[1.0],
     };
     let mut rows = Vec::new();
     for (&budget, seed) in
@@ -146,13 +150,11 @@ impl Plan<'_> {
                 .map(|(name, value)| format!("search.budget.{name}={:?}", value * self.budget))
                 .collect(),
             Budget::BitOps(..) => {
-                let others = configured.filter(|(name, _)| !name.starts_with("bitops"));
-                let mut limits: Vec<String> = others
-                    .map(|(name, value)| format!("search.budget.{name}={:?}", value * NO_LIMIT))
-                    .collect();
+                let mut limits = unlimited(configured.filter(|(name, _)| !name.starts_with("bitops")));
                 limits.push(format!("search.budget.bitops_share={:?}", self.budget));
                 limits
             }
+            Budget::Free => unlimited(configured),
         }
     }
 
@@ -199,6 +201,10 @@ impl Plan<'_> {
             candidate: String::new(),
         }
     }
+}
+
+fn unlimited(configured: impl Iterator<Item = (&'static str, f64)>) -> Vec<String> {
+    configured.map(|(name, value)| format!("search.budget.{name}={:?}", value * NO_LIMIT)).collect()
 }
 
 fn entries(budget: &sections::Budget) -> [(&'static str, Option<f64>); 12] {

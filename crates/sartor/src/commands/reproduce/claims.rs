@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::arms::Row;
-use super::figures::{About, Claim, Figure};
+use super::figures::{About, Arm, Claim, Figure};
 use crate::statistics::mean_with_interval;
 
 /// Two-sided 95 % quantile of the normal distribution.
@@ -48,16 +48,18 @@ impl Verdict {
 
 /// Every claim of a figure.
 pub fn judge(figure: &Figure, rows: &[Row]) -> Vec<Verdict> {
-    figure.claims.iter().map(|claim| judge_one(claim, rows)).collect()
+    figure.claims.iter().map(|claim| judge_one(claim, figure.arms, rows)).collect()
 }
 
-fn judge_one(claim: &Claim, rows: &[Row]) -> Verdict {
+fn judge_one(claim: &Claim, arms: &[Arm], rows: &[Row]) -> Verdict {
     let pairs = pairs(claim, rows);
     let seeds = pairs.iter().map(|(better, _)| better.seed).collect::<BTreeSet<_>>().len();
     let (verdict, difference, half_width, unit) = match claim.about {
         About::Accuracy | About::TightAccuracy => accuracy(&pairs),
         About::SearchTime => time(&pairs),
         About::OnTarget => on_target(&pairs),
+        About::FallingEnergy => falling_energy(arms, rows),
+        About::DepthwiseBits => depthwise_bits(rows),
     };
     let (claim, published) = (claim.text.to_owned(), claim.published.to_owned());
     Verdict { claim, verdict, difference, half_width, unit, seeds, published }
@@ -133,6 +135,48 @@ fn on_target(pairs: &[(&Row, &Row)]) -> Judged {
     (verdict, worst.map(|worst| 100.0 * worst), None, "%")
 }
 
+/// The mean relative step down over all neighbouring arms; every single one must go down.
+fn falling_energy(arms: &[Arm], rows: &[Row]) -> Judged {
+    let energies = |seed: u64| -> Vec<f64> {
+        let of = |arm: &Arm| rows.iter().find(|row| row.seed == seed && row.arm == arm.label)?.energy_mj;
+        arms.iter().filter_map(of).collect()
+    };
+    let seeds: BTreeSet<u64> = rows.iter().map(|row| row.seed).collect();
+    let step = |pair: &[f64]| 100.0 * (pair[0] / pair[1] - 1.0);
+    let steps = |seed: u64| energies(seed).windows(2).map(step).collect::<Vec<f64>>();
+    let steps: Vec<f64> = seeds.into_iter().flat_map(steps).collect();
+    if steps.is_empty() {
+        return ("not measured", None, None, "%");
+    }
+    let verdict = if steps.iter().all(|step| *step > 0.0) { "holds" } else { "does not hold" };
+    (verdict, Some(steps.iter().sum::<f64>() / steps.len() as f64), None, "%")
+}
+
+/// How many bits more the 1×1 convolutions have than the depthwise layers, mean over blocks, then over rows.
+fn depthwise_bits(rows: &[Row]) -> Judged {
+    let differences: Vec<f64> = rows.iter().filter_map(|row| more_bits(&row.candidate)).collect();
+    if differences.is_empty() {
+        return ("not measured", None, None, "bits");
+    }
+    let (mean, half) = mean_with_interval(&differences);
+    let half = half.unwrap_or(f64::INFINITY);
+    (word(mean, half), Some(mean), Some(half).filter(|half| half.is_finite()), "bits")
+}
+
+fn more_bits(candidate: &str) -> Option<f64> {
+    let candidate: serde_json::Value = serde_json::from_str(candidate).ok()?;
+    let bits = |block: &serde_json::Value, name: &str| block.get(name).and_then(serde_json::Value::as_f64);
+    let of = |block: &serde_json::Value| {
+        let layer = |layer: &str| -> Option<f64> {
+            let both = [format!("{layer}_weight_bits"), format!("{layer}_activation_bits")];
+            Some((bits(block, &both[0])? + bits(block, &both[1])?) / 2.0)
+        };
+        Some(layer("pointwise")? - layer("depthwise")?)
+    };
+    let blocks: Vec<f64> = candidate.get("blocks")?.as_array()?.iter().filter_map(of).collect();
+    (!blocks.is_empty()).then(|| blocks.iter().sum::<f64>() / blocks.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +213,7 @@ mod tests {
             [(0.9, 10_000, "holds"), (0.81, 1000, "undecided"), (0.7, 10_000, "does not hold")]
         {
             let rows = [row("a", 0, 1.0, better, images), row("b", 0, 1.0, 0.8, images)];
-            let verdict = judge_one(&claim(About::Accuracy), &rows);
+            let verdict = judge_one(&claim(About::Accuracy), &[], &rows);
             assert_eq!(verdict.verdict, expected, "{}", verdict.line());
             assert_eq!(verdict.seeds, 1);
         }
@@ -179,7 +223,7 @@ mod tests {
     fn only_equal_budgets_and_seeds_are_compared() {
         let rows =
             [row("a", 0, 1.0, 0.9, 10_000), row("b", 0, 2.0, 0.1, 10_000), row("b", 1, 1.0, 0.1, 10_000)];
-        assert_eq!(judge_one(&claim(About::Accuracy), &rows).verdict, "not measured");
+        assert_eq!(judge_one(&claim(About::Accuracy), &[], &rows).verdict, "not measured");
     }
 
     #[test]
@@ -190,10 +234,36 @@ mod tests {
             row("a", 0, 2.0, 0.2, 10_000),
             row("b", 0, 2.0, 0.8, 10_000),
         ];
-        assert_eq!(judge_one(&claim(About::TightAccuracy), &rows).verdict, "holds");
-        assert_eq!(judge_one(&claim(About::Accuracy), &rows).verdict, "undecided");
-        let time = judge_one(&claim(About::SearchTime), &rows);
+        assert_eq!(judge_one(&claim(About::TightAccuracy), &[], &rows).verdict, "holds");
+        assert_eq!(judge_one(&claim(About::Accuracy), &[], &rows).verdict, "undecided");
+        let time = judge_one(&claim(About::SearchTime), &[], &rows);
         assert_eq!((time.verdict, time.difference), ("holds", Some(50.0)));
-        assert_eq!(judge_one(&claim(About::OnTarget), &rows).verdict, "holds");
+        assert_eq!(judge_one(&claim(About::OnTarget), &[], &rows).verdict, "holds");
+    }
+
+    #[test]
+    fn energy_must_fall_at_every_step() {
+        let arm = |label| Arm { label, method: "gong", set: &[] };
+        let arms = [arm("a"), arm("b"), arm("c")];
+        let judge = |energies: [f64; 3]| {
+            let labels = ["a", "b", "c"].into_iter().zip(energies);
+            let with = |(label, energy)| Row { energy_mj: Some(energy), ..row(label, 0, 1.0, 0.5, 100) };
+            let rows: Vec<Row> = labels.map(with).collect();
+            judge_one(&claim(About::FallingEnergy), &arms, &rows).verdict
+        };
+        assert_eq!(judge([3.0, 2.0, 1.0]), "holds");
+        assert_eq!(judge([3.0, 1.0, 2.0]), "does not hold");
+    }
+
+    #[test]
+    fn bits_are_compared_block_by_block() {
+        let block = |pointwise: u8, depthwise: u8| {
+            format!(
+                r#"{{"pointwise_weight_bits":{pointwise},"pointwise_activation_bits":{pointwise},"depthwise_weight_bits":{depthwise},"depthwise_activation_bits":{depthwise}}}"#
+            )
+        };
+        let candidate = format!(r#"{{"blocks":[null,{},{}]}}"#, block(8, 4), block(4, 6));
+        assert_eq!(more_bits(&candidate), Some(1.0));
+        assert_eq!(more_bits("{}"), None);
     }
 }

@@ -33,6 +33,8 @@ pub enum Budget {
     Times(&'static [f64], &'static [f64]),
     /// BitOps alone, as shares of the largest network's at 8 bits.
     BitOps(&'static [f64], &'static [f64]),
+    /// None.
+    Free,
 }
 
 /// Something the papers claim.
@@ -60,6 +62,10 @@ pub enum About {
     SearchTime,
     /// Latency closer than 3 % to its limit.
     OnTarget,
+    /// Energy that falls from each arm of the figure to the next.
+    FallingEnergy,
+    /// Depthwise layers with fewer bits than the 1×1 convolutions around them, mean over all arms.
+    DepthwiseBits,
 }
 
 const JOINT: Arm = Arm { label: "apq", method: "apq", set: &["search.rounds=1"] };
@@ -74,7 +80,22 @@ const GONG: Arm = Arm { label: "gong", method: "gong", set: &[] };
 const DNAS: Arm = Arm { label: "dnas", method: "dnas", set: &[] };
 const STEPWISE: Arm =
     Arm { label: "nas-then-bits", method: "sequential", set: &["method.sequential.pruning=false"] };
-const PROXYLESS: Arm = Arm { label: "proxyless", method: "proxyless", set: &[] };
+const PROXYLESS: Arm =
+    Arm { label: "proxyless", method: "proxyless", set: &["method.proxyless.metric=\"latency_ms\""] };
+/// Gong's search with λ as named, always pushing on energy.
+macro_rules! lambda {
+    ($value:literal) => {
+        Arm {
+            label: concat!("lambda-", $value),
+            method: "gong",
+            set: &[
+                concat!("method.gong.search.lambda=", $value),
+                "method.gong.search.limit=0.0",
+                "method.gong.metric=\"energy_mj\"",
+            ],
+        }
+    };
+}
 
 const JOINT_BEATS_SEQUENTIAL: Claim = Claim {
     text: "joint search is more accurate than architecture, pruning and bits one after the other",
@@ -161,6 +182,29 @@ pub const FIGURES: &[Figure] = &[
                 other: "uniform-8",
                 about: About::Accuracy,
                 published: "float accuracy of ResNet-34 at half the BitOps of 4 bits (EMS, figure 5)",
+            },
+        ],
+    },
+    Figure {
+        name: "gong-lambda",
+        title: "Gong and others, section IV-A and figure 3: λ against energy, and where the bits go",
+        cost: "energy_mj",
+        arms: &[lambda!("0.001"), lambda!("0.003"), lambda!("0.01"), lambda!("0.03"), lambda!("0.1")],
+        budget: Budget::Free,
+        claims: &[
+            Claim {
+                text: "a larger λ finds a network of less energy, five times in a row",
+                better: "lambda-0.1",
+                other: "lambda-0.001",
+                about: About::FallingEnergy,
+                published: "λ = 0.1 and 0.01 give 8.91 and 10.85 mJ (table II)",
+            },
+            Claim {
+                text: "depthwise layers get fewer bits than the 1×1 convolutions",
+                better: "lambda-0.1",
+                other: "lambda-0.001",
+                about: About::DepthwiseBits,
+                published: "fewer bits in depthwise layers (figure 3)",
             },
         ],
     },

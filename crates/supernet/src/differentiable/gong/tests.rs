@@ -55,7 +55,7 @@ fn lambda_moves_the_controller_along_the_cost() {
 #[test]
 fn a_met_limit_does_not_push() {
     let free = run(Settings { lambda: 0.0, ..settings() }, &Pinned::default(), f64::MAX);
-    let met = run(Settings { lambda: 1.0, limit: 1000.0, ..settings() }, &Pinned::default(), f64::MAX);
+    let met = run(Settings { lambda: 1.0, limit: Some(1000.0), ..settings() }, &Pinned::default(), f64::MAX);
     assert_eq!(free.expected_cost, met.expected_cost);
 }
 
