@@ -199,13 +199,15 @@ pub struct Sequential {
 }
 
 /// What may find the architecture of a sequential search.
-pub const ARCHITECTURE_SEARCHES: [&str; 1] = ["evolution"];
+pub const ARCHITECTURE_SEARCHES: [&str; 2] = ["proxyless", EVOLUTION];
+/// The one that is scored with the supernet's own weights.
+pub const EVOLUTION: &str = "evolution";
 
 impl Default for Sequential {
     /// The multiples are those of the papers' table 2: 13.14 ms, 9.77 ms, 8.45 ms.
     fn default() -> Self {
         Self {
-            architecture: "evolution".to_owned(),
+            architecture: ARCHITECTURE_SEARCHES[0].to_owned(),
             pruning: true,
             architecture_limit: 1.555,
             pruning_limit: 1.156,

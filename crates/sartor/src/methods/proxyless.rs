@@ -22,7 +22,11 @@ pub fn propose(bench: &Bench<'_>) -> Result<Proposal> {
     bench.within(&bench.limits, Kind::Searched, |domain| search(bench, domain))
 }
 
-fn search(bench: &Bench<'_>, domain: &Domain<'_>) -> Result<Proposal> {
+/// The same within any domain, for searches that go on from the architecture.
+///
+/// # Errors
+/// As [`propose`].
+pub fn search(bench: &Bench<'_>, domain: &Domain<'_>) -> Result<Proposal> {
     let settings = &bench.session.config.method.proxyless;
     let aim = Aim::of(bench, domain, (settings.metric.as_deref(), Metric::LatencyMs))?;
     let weights = gradient::start(bench, settings.start);

@@ -5,16 +5,19 @@
 //! share the budget as the papers' did (13.14 ms, 9.77 ms, 8.45 ms): the architecture may cost 1.555 and the pruned
 //! network 1.156 times the budget at 8 bits, `method.sequential` says otherwise.
 //!
-//! What differs: `architecture = "evolution"` finds the architecture at 8 bits by evolution scored with the supernet's
-//! own weights (see `spos`). Among its best, the first that pruning can bring within the pruning's limits is taken; if
-//! there is none, the architecture search is repeated within those limits.
+//! `architecture = "proxyless"` is the papers' pipeline; `"evolution"` finds the architecture at 8 bits by evolution scored
+//! with the supernet's own weights (see `spos`).
+//!
+//! What differs: pruning and quantization work on the supernet's weights. Among the architectures found, the first that
+//! pruning can bring within its limits is taken; if there is none, the search is repeated within those limits.
 
 use anyhow::{Context, Result};
 use sartor_search::episodes::Found;
-use sartor_search::{Evaluation, amc::narrowest, haq::lowered};
+use sartor_search::{Domain, amc::narrowest, haq::lowered};
 use sartor_space::{Candidate, Subnet};
 
-use super::{Bench, Proposal, agents, amc, haq, spos};
+use super::{Bench, Proposal, agents, amc, haq, proxyless, spos};
+use crate::config::methods::EVOLUTION;
 use crate::records::Generation;
 use crate::stages::search::hunt::Kind;
 use crate::stages::search::limits::Limits;
@@ -58,14 +61,30 @@ impl Path {
         }
         talk::stage_line("search sequential", "no architecture can be pruned enough; searching smaller ones");
         let ranked = self.architectures(bench, target)?;
-        Ok(ranked.into_iter().next().context("an architecture search without result")?.candidate)
+        ranked.into_iter().next().context("an architecture search without result")
     }
 
-    fn architectures(&mut self, bench: &Bench<'_>, limits: &Limits) -> Result<Vec<Evaluation>> {
-        let (ranked, outcome) =
-            bench.within(limits, Kind::Uniform(BITS), |domain| spos::evolve(bench, domain, REMEMBERED))?;
+    fn architectures(&mut self, bench: &Bench<'_>, limits: &Limits) -> Result<Vec<Candidate>> {
+        match bench.session.config.method.sequential.architecture.as_str() {
+            EVOLUTION => self.evolved(bench, limits),
+            _ => self.descended(bench, limits),
+        }
+    }
+
+    /// Architectures at 8 bits by their accuracy with inherited weights.
+    fn evolved(&mut self, bench: &Bench<'_>, limits: &Limits) -> Result<Vec<Candidate>> {
+        let evolve = |domain: &Domain<'_>| spos::evolve(bench, domain, REMEMBERED);
+        let (ranked, outcome) = bench.within(limits, Kind::Uniform(BITS), evolve)?;
         self.add(outcome.evaluated, outcome.history);
-        Ok(ranked)
+        Ok(ranked.into_iter().map(|evaluation| evaluation.candidate).collect())
+    }
+
+    /// The architecture that ProxylessNAS finds, at 8 bits.
+    fn descended(&mut self, bench: &Bench<'_>, limits: &Limits) -> Result<Vec<Candidate>> {
+        let search = |domain: &Domain<'_>| proxyless::search(bench, domain);
+        let found = bench.within(limits, Kind::Searched, search)?;
+        self.add(found.evaluated, found.history);
+        Ok(found.ranked.into_iter().map(|wanted| wanted.candidate).collect())
     }
 
     fn pruned(&mut self, bench: &Bench<'_>, architecture: &Candidate) -> Result<Subnet> {
@@ -99,7 +118,7 @@ impl Path {
 }
 
 /// The best architecture that pruning (or, without it, fewer bits) can bring within the limits.
-fn first_possible(bench: &Bench<'_>, limits: &Limits, ranked: &[Evaluation]) -> Result<Option<Candidate>> {
+fn first_possible(bench: &Bench<'_>, limits: &Limits, ranked: &[Candidate]) -> Result<Option<Candidate>> {
     let config = &bench.session.config.method;
     let pruning = config.sequential.pruning;
     bench.within(limits, Kind::Searched, |domain| {
@@ -108,8 +127,7 @@ fn first_possible(bench: &Bench<'_>, limits: &Limits, ranked: &[Evaluation]) -> 
             false => candidate.clone(),
         };
         let fits = |least: &Candidate| !pruning || domain.allows(least);
-        let candidates = ranked.iter().map(|evaluation| &evaluation.candidate);
-        first_quantizable(bench, candidates, |candidate| {
+        first_quantizable(bench, ranked.iter(), |candidate| {
             Some(narrowed(candidate)).filter(|least| fits(least))
         })
     })
