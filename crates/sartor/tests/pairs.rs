@@ -56,12 +56,22 @@ fn every_bad_file_is_refused_with_its_place_and_a_way_on() {
     let constant: Vec<String> =
         table().iter().map(|row| format!("{},0.5", row.rsplit_once(',').expect("a comma").0)).collect();
     let cases: [(&str, Vec<String>, &str, &str); 7] = [
-        ("outside the space", with("k7e3,skip,skip,skip,0.5"), "line 83: the candidate is not in the space", ""),
+        (
+            "outside the space",
+            with("k7e3,skip,skip,skip,0.5"),
+            "line 83: the candidate is not in the space",
+            "",
+        ),
         ("above one", with("skip,skip,skip,skip,91.3"), "line 83: accuracy is `91.3`", "as shares"),
         ("negative", with("skip,skip,skip,skip,-0.1"), "line 83: accuracy is `-0.1`", "as shares"),
         ("no number", with("skip,skip,skip,skip,good"), "line 83: accuracy is `good`", "as shares"),
         ("disagreeing", with("skip,skip,skip,skip,0.99"), "lines 2 and 83: the same candidate", "their mean"),
-        ("too few", table()[..7].to_vec(), "7 different pairs, at least 10 are needed", "sample at least 3 more"),
+        (
+            "too few",
+            table()[..7].to_vec(),
+            "7 different pairs, at least 10 are needed",
+            "sample at least 3 more",
+        ),
         ("constant", constant, "all 81 pairs have the same accuracy 0.5", "how the accuracies were measured"),
     ];
     for (name, rows, message, hint) in cases {
@@ -90,7 +100,8 @@ fn samples_that_the_file_lacks_are_refused() {
 fn a_good_table_is_judged_and_methods_stand_side_by_side() {
     let place = folder(&table());
     let fit = |threads: &str| {
-        let arguments = ["fit", "--pairs", "pairs.csv", "--space", "space.toml", "--samples", "30", "--compare"];
+        let arguments =
+            ["fit", "--pairs", "pairs.csv", "--space", "space.toml", "--samples", "30", "--compare"];
         let output = sartor(place.path(), &[&arguments[..], &["--json", "--threads", threads]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout

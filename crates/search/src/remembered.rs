@@ -5,6 +5,7 @@
 //! order in which new candidates are asked is that of their first appearance: nothing depends on the hash.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use sartor_space::Candidate;
 
@@ -13,10 +14,17 @@ use crate::error::SearchError;
 /// Scores kept; beyond that all are forgotten, so that memory stays bounded (some 100 MB for the largest spaces).
 const MOST: usize = 200_000;
 
+/// A score, or the place of the question about it.
+#[derive(Debug, Clone, Copy)]
+enum Score {
+    Known(f64),
+    Asked(usize),
+}
+
 /// Scores by candidate.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    known: HashMap<Candidate, f64>,
+    known: HashMap<Candidate, Score, BuildHasherDefault<Words>>,
     asked: u64,
 }
 
@@ -33,28 +41,81 @@ impl Remembered {
         if self.known.len() > MOST {
             self.known.clear();
         }
-        let mut fresh: Vec<Candidate> = Vec::new();
-        for candidate in candidates {
-            if !self.known.contains_key(candidate) {
-                self.known.insert(candidate.clone(), f64::NAN);
-                fresh.push(candidate.clone());
-            }
-        }
-        let scores = if fresh.is_empty() { Vec::new() } else { score(&fresh)? };
-        if scores.len() != fresh.len() {
-            return Err(SearchError::WrongCount { expected: fresh.len(), got: scores.len() });
-        }
+        let (fresh, found) = self.look_up(candidates);
+        let scores = if fresh.is_empty() { Ok(Vec::new()) } else { score(&fresh) };
+        let scores = scores.and_then(|scores| match scores.len() == fresh.len() {
+            true => Ok(scores),
+            false => Err(SearchError::WrongCount { expected: fresh.len(), got: scores.len() }),
+        });
+        let scores = scores.inspect_err(|_| {
+            fresh.iter().for_each(|candidate| {
+                self.known.remove(candidate);
+            });
+        })?;
         self.asked += fresh.len() as u64;
-        self.known.extend(fresh.into_iter().zip(scores));
-        Ok(candidates
-            .iter()
-            .map(|candidate| self.known.get(candidate).copied().unwrap_or(f64::NAN))
-            .collect())
+        let answer = |score: Score| match score {
+            Score::Known(value) => value,
+            Score::Asked(place) => scores[place],
+        };
+        let all = found.into_iter().map(answer).collect();
+        self.known.extend(fresh.into_iter().zip(scores.iter().copied().map(Score::Known)));
+        Ok(all)
+    }
+
+    /// The candidates that nobody asked about, each once, and what is known about all of them.
+    fn look_up(&mut self, candidates: &[Candidate]) -> (Vec<Candidate>, Vec<Score>) {
+        let mut fresh: Vec<Candidate> = Vec::new();
+        let mut found = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            found.push(match self.known.get(candidate) {
+                Some(&score) => score,
+                None => {
+                    let score = Score::Asked(fresh.len());
+                    self.known.insert(candidate.clone(), score);
+                    fresh.push(candidate.clone());
+                    score
+                }
+            });
+        }
+        (fresh, found)
     }
 
     /// Candidates that the score function was asked about.
     pub fn asked(&self) -> u64 {
         self.asked
+    }
+}
+
+/// A quick hash, word by word: candidates are long, and nobody chooses them to collide.
+#[derive(Debug, Default)]
+struct Words(u64);
+
+/// An odd number without pattern (2⁶⁴ divided by the golden ratio).
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Hasher for Words {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(FACTOR);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub score: f64,
     pub evaluated: u64,
     pub distinct: u64,
+    /// Of proposing, pricing and scoring; the domain is made before.
+    pub seconds: f64,
 }
 
 impl Setting {
@@ -51,13 +53,16 @@ impl Setting {
         let budget = Budget::new([(Metric::LatencyMs, LATENCY_MS), (Metric::EnergyMj, ENERGY_MJ)])?;
         let domain = Problem::new(&self.space, &prices, budget).domain()?;
         let mut known = Remembered::default();
+        let started = std::time::Instant::now();
         let found = Runner::new(&domain, strategy, seed)
             .with_limits(Limits { generations, evaluations: None, stalled: None })
             .run(|candidates| {
                 let scores = known.scores(candidates, |fresh| self.score(fresh))?;
                 Ok(domain.evaluations(candidates, &scores))
             })?;
-        Ok(Outcome { score: found.best.score, evaluated: found.evaluated, distinct: known.asked() })
+        let seconds = started.elapsed().as_secs_f64();
+        let (score, evaluated, distinct) = (found.best.score, found.evaluated, known.asked());
+        Ok(Outcome { score, evaluated, distinct, seconds })
     }
 
     fn score(&self, candidates: &[Candidate]) -> std::result::Result<Vec<f64>, SearchError> {

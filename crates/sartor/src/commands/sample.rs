@@ -49,7 +49,10 @@ fn choose(arguments: &SampleArguments, count: usize, global: &Global) -> Result<
         let chosen = more::measure(&session, &supernet, (&predictor, &pairs), &prices, (count, way))?;
         object["chosen_pairs"] = json!(chosen);
         object["file"] = json!(session.folder.path(more::FILE));
-        talk::stage_line("chosen pairs", &format!("{chosen} in {}; `sartor transfer` learns from them", more::FILE));
+        talk::stage_line(
+            "chosen pairs",
+            &format!("{chosen} in {}; `sartor transfer` learns from them", more::FILE),
+        );
     }
     say(&study, &object, global.json)
 }
