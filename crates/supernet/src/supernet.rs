@@ -10,12 +10,15 @@ use crate::parameters::{Layout, initialise};
 const FORMAT: &str = "1";
 /// What errors call the file.
 const WHAT: &str = "supernet weights file";
+const TEACHER: &str = "teacher/";
 
 /// Elastic weights of a search space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Supernet {
     layout: Layout,
     parameters: Vec<f32>,
+    /// The largest network's numbers as it was frozen as the teacher.
+    teacher: Option<Vec<f32>>,
 }
 
 impl Supernet {
@@ -23,11 +26,15 @@ impl Supernet {
     pub fn new(space: &SearchSpace, seed: u64) -> Self {
         let layout = Layout::elastic(space);
         let parameters = initialise(&layout, seed);
-        Self { layout, parameters }
+        Self { layout, parameters, teacher: None }
     }
 
     pub(crate) fn from_parts(layout: Layout, parameters: Vec<f32>) -> Self {
-        Self { layout, parameters }
+        Self { layout, parameters, teacher: None }
+    }
+
+    pub(crate) fn with_teacher(self, teacher: Option<&[f32]>) -> Self {
+        Self { teacher: teacher.map(<[f32]>::to_vec), ..self }
     }
 
     pub(crate) fn into_parts(self) -> (Layout, Vec<f32>) {
@@ -44,10 +51,24 @@ impl Supernet {
         &self.parameters
     }
 
-    /// The weights file: safetensors with the space's name and hash.
+    /// The numbers with which the largest network is at its best: as it was when it was frozen as the teacher, or,
+    /// before that, the supernet's own. Smaller subnets share the supernet's own numbers and not these.
+    pub fn teacher(&self) -> &[f32] {
+        self.teacher.as_deref().unwrap_or(&self.parameters)
+    }
+
+    /// The teacher's numbers in place of the supernet's own, to score or run the largest network.
+    pub fn as_teacher(&self) -> Self {
+        Self::from_parts(self.layout.clone(), self.teacher().to_vec())
+    }
+
+    /// The weights file: safetensors with the space's name and hash, the teacher's arrays under `teacher/`.
     pub fn to_bytes(&self, space: &SearchSpace) -> Vec<u8> {
-        let arrays = self.layout.arrays(&self.parameters, "");
-        Archive { metadata: identity(space), arrays }.to_bytes()
+        let mut arrays = self.layout.arrays(&self.parameters, "");
+        arrays.extend(self.teacher.iter().flat_map(|teacher| self.layout.arrays(teacher, TEACHER)));
+        let mut metadata = identity(space);
+        metadata.insert("teacher".into(), u8::from(self.teacher.is_some()).to_string());
+        Archive { metadata, arrays }.to_bytes()
     }
 
     /// Reads a weights file.
@@ -59,7 +80,10 @@ impl Supernet {
         check_identity(&archive, space)?;
         let layout = Layout::elastic(space);
         let parameters = layout.read(&archive, "")?;
-        Ok(Self { layout, parameters })
+        // Files without the entry were written before teachers were kept.
+        let has_teacher = archive.metadata.contains_key("teacher") && archive.number("teacher")? == 1;
+        let teacher = if has_teacher { Some(layout.read(&archive, TEACHER)?) } else { None };
+        Ok(Self { layout, parameters, teacher })
     }
 }
 
@@ -77,6 +101,19 @@ pub(crate) fn check_identity(archive: &Archive, space: &SearchSpace) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_teacher_is_kept_beside_the_weights() {
+        let space = SearchSpace::preset("quickstart").unwrap();
+        let supernet = Supernet::new(&space, 1);
+        assert_eq!(supernet.teacher(), supernet.parameters());
+        let teacher = Supernet::new(&space, 2);
+        let both = supernet.clone().with_teacher(Some(teacher.parameters()));
+        let read = Supernet::from_bytes(&both.to_bytes(&space), &space).unwrap();
+        assert_eq!(read, both);
+        assert_eq!((read.parameters(), read.teacher()), (supernet.parameters(), teacher.parameters()));
+        assert_eq!(read.as_teacher(), teacher);
+    }
 
     #[test]
     fn file_round_trip_and_refusals() {

@@ -132,7 +132,8 @@ impl<'a> Trainer<'a> {
 
     /// The weights as they are now.
     pub fn supernet(&self) -> Supernet {
-        Supernet::from_parts(self.layout.clone(), self.parameters.clone())
+        let teacher = self.teacher.as_ref().map(|teacher| teacher.parameters());
+        Supernet::from_parts(self.layout.clone(), self.parameters.clone()).with_teacher(teacher)
     }
 
     /// Trains to the end of the current epoch.

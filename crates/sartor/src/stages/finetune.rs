@@ -203,12 +203,13 @@ fn score(
     })
 }
 
-/// The largest network with the supernet's weights, in full precision: what was cut from.
+/// The largest network as it was before it had to share its weights, in full precision: what was cut from.
 fn score_largest(session: &Session, weights: &Supernet) -> Result<String> {
     let space = &session.config.space;
     let images = session.config.supernet.recalibration_images;
     let mut evaluator = Evaluator::new(space, session.dataset()?, images, session.seed(Stage::Finetune))?;
-    let mut accuracy = |part| evaluator.subnet(weights, &space.largest(), part).map_err(anyhow::Error::from);
+    let teacher = weights.as_teacher();
+    let mut accuracy = |part| evaluator.subnet(&teacher, &space.largest(), part).map_err(anyhow::Error::from);
     let candidate = Candidate { subnet: space.largest(), policy: None };
     let score = Score {
         id: candidate.id(),

@@ -155,7 +155,7 @@ impl FinetuneSettings {
         if self.distillation == 0.0 {
             return Ok(None);
         }
-        let parameters = supernet.parameters().to_vec();
+        let parameters = supernet.teacher().to_vec();
         let teacher =
             Teacher::new(space, supernet.layout(), parameters, workbench, self.recalibration_images)?;
         Ok(Some(Arc::new(teacher)))
