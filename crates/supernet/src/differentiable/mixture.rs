@@ -24,7 +24,7 @@
 //! `min(max |w|, f_b · rms)` per output channel with f_b the best for a Gaussian, not `max |w|`, with which 2 bits
 //! would keep only the largest weights.
 
-use sartor_engine::network::{Network, Rivals};
+use sartor_engine::network::{MAXIMUM_RIVALS, Network, Rivals};
 use sartor_space::{Layer, Role, Workload};
 
 use crate::error::{Result, SupernetError};
@@ -77,6 +77,7 @@ impl Mixture {
     /// As [`Self::new`].
     pub fn within(choices: &Choices, stored: &Layout, workload: Workload) -> Result<Self> {
         check_skips(choices, &workload)?;
+        check_widths(choices)?;
         let mixed = Layout::fixed(&workload);
         let layers = workload.layers.iter().map(|layer| {
             let factor = Factor::of(choices, layer);
@@ -196,6 +197,17 @@ fn bits(choices: &Choices, layer: &Layer) -> Vec<(u8, Option<usize>)> {
     };
     let places = choices.block(block).map(|places| &places.bits[field][..]).unwrap_or(&[]);
     places.iter().map(|&(bits, place)| (bits, Some(place))).collect()
+}
+
+/// The engine lets only so many widths of an input compete.
+fn check_widths(choices: &Choices) -> Result<()> {
+    let blocks = (0..choices.space().blocks().len()).filter_map(|index| choices.block(index));
+    let most = blocks.flat_map(|places| places.bits.iter().map(Vec::len)).max().unwrap_or(0);
+    if most <= MAXIMUM_RIVALS {
+        return Ok(());
+    }
+    let expected = "at most 4 bit-widths to search by gradient";
+    Err(SupernetError::Setting { setting: "bits.activations", got: format!("{most} widths"), expected })
 }
 
 /// A block that may be skipped must add to its input.

@@ -35,8 +35,8 @@ fn settings() -> Settings {
 fn run(settings: Settings, pinned: &Pinned, high: f64) -> Outcome {
     let (space, dataset) = (fixtures::space(), fixtures::dataset());
     let supernet = Supernet::new(&space, 4);
-    let window = (Window { low: 0.0, high }, &|_: &Candidate| true as bool);
-    let window = (window.0, window.1 as &dyn Fn(&Candidate) -> bool);
+    let allowed: &dyn Fn(&Candidate) -> bool = &|_| true;
+    let window = (Window { low: 0.0, high }, allowed);
     search(&dataset, pinned, costs(), (&space, &supernet), (settings, 9), window, &mut |_: &Row| {}).unwrap()
 }
 

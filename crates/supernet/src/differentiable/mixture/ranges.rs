@@ -123,7 +123,7 @@ impl Point {
 
     fn rivals(&self, ranges: usize, shares: usize) -> Option<Rivals> {
         let count = self.widths.len();
-        if count < 2 || count > MAXIMUM_RIVALS {
+        if !(2..=MAXIMUM_RIVALS).contains(&count) {
             return None;
         }
         let mut bits = [0; MAXIMUM_RIVALS];
