@@ -112,7 +112,7 @@ fn compare(
     let object = json!({
         "network": name,
         "float": { "validation": accuracy_json(validation), "test": accuracy_json(test) },
-        "rows": rows.iter().map(Row::to_json).collect::<Vec<_>>(),
+        "rows": rows.iter().copied().map(Row::to_json).collect::<Vec<_>>(),
         "best": judged,
         "finetuned": tuned,
     });
@@ -260,7 +260,7 @@ impl Way {
 }
 
 impl Row {
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         let mut object = self.way.to_json();
         object["bits"] = self.bits.into();
         object["validation"] = accuracy_json(self.validation);
