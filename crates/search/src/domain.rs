@@ -265,6 +265,50 @@ impl<'a> Domain<'a> {
         child
     }
 
+    /// A copy in which single choices of active blocks are redrawn, each block with `probability`, at least one: its
+    /// kernel, its width or one of its bit-widths, among what is not frozen out. Depths stay; the budget is not looked at.
+    pub fn tweak(&self, parent: &Candidate, probability: f64, rng: &mut impl Rng) -> Candidate {
+        let mut child = parent.clone();
+        let active: Vec<usize> = parent.subnet.active().map(|(index, _)| index).collect();
+        if active.is_empty() {
+            return child;
+        }
+        let certain = active[rng.random_range(0..active.len())];
+        for index in active {
+            if index == certain || rng.random_bool(probability) {
+                self.tweak_block(&mut child, index, rng);
+            }
+        }
+        child
+    }
+
+    /// Takes one choice from a random row, if that with the rest of the block is a row; where bit-widths only go
+    /// together, all of them.
+    fn tweak_block(&self, child: &mut Candidate, index: usize, rng: &mut impl Rng) {
+        let donor = self.table.blocks[index].rows.get(self.prior.row(index, rng));
+        let (Some(donor), Some(mut block)) = (donor, child.subnet.blocks[index]) else { return };
+        let mut bits = child.policy.as_ref().map(|policy| policy.blocks[index]);
+        let fields = if bits.is_some() { 6 } else { 2 };
+        match (rng.random_range(0..fields), &mut bits, donor.bits) {
+            (0, _, _) => block.kernel = donor.block.kernel,
+            (1, _, _) => block.width = donor.block.width,
+            (field, Some(own), Some(other)) => {
+                let mut values = own.fields();
+                values[field - 2] = other.fields()[field - 2];
+                *own = BlockBits::from_fields(values);
+            }
+            _ => {}
+        }
+        let together = [bits, donor.bits.filter(|_| bits.is_some())];
+        let known = together.into_iter().find(|&bits| self.table.row(index, block, bits).is_some());
+        if let Some(bits) = known {
+            child.subnet.blocks[index] = Some(block);
+            if let (Some(policy), Some(bits)) = (&mut child.policy, bits) {
+                policy.blocks[index] = bits;
+            }
+        }
+    }
+
     fn mutate_activity(&self, index: usize, was: bool, probability: f64, rng: &mut impl Rng) -> bool {
         let block = &self.table.blocks[index];
         let free = block.skip > 0.0 && !block.rows.is_empty();

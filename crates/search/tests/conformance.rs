@@ -374,6 +374,9 @@ proptest! {
         prop_assert!(space.contains(&drawn).is_ok() && domain.allows(&drawn));
         let mutant = domain.mutate(&drawn, 0.5, &mut rng);
         prop_assert!(space.contains(&mutant).is_ok() && domain.contains(&mutant));
+        let tweaked = domain.tweak(&drawn, 0.5, &mut rng);
+        prop_assert!(space.contains(&tweaked).is_ok() && domain.contains(&tweaked));
+        prop_assert_eq!(tweaked.subnet.active().count(), drawn.subnet.active().count());
         let repaired = domain.repair(mutant, &mut rng);
         prop_assert!(space.contains(&repaired).is_ok());
         let sum: Costs = domain.costs(&repaired);

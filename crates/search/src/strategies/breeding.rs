@@ -14,7 +14,13 @@ const REDRAWS: usize = 50;
 /// How a child is made from parents (never empty).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
-    Mutated { probability: f64 },
+    Mutated {
+        probability: f64,
+    },
+    /// Single choices of blocks are redrawn, not whole blocks.
+    Tweaked {
+        probability: f64,
+    },
     Crossed,
 }
 
@@ -71,6 +77,7 @@ fn vary(domain: &Domain<'_>, parents: &[&Candidate], kind: Kind, rng: &mut impl 
     let first = parents[rng.random_range(0..parents.len())];
     match kind {
         Kind::Mutated { probability } => domain.mutate(first, probability, rng),
+        Kind::Tweaked { probability } => domain.tweak(first, probability, rng),
         Kind::Crossed => domain.space().crossover(first, parents[rng.random_range(0..parents.len())], rng),
     }
 }
