@@ -4,6 +4,7 @@
 //! once: it takes the same path, and counts the same work, as one that was never interrupted.
 
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -163,17 +164,19 @@ impl<'a> Bench<'a> {
 
     fn measure_inherited(&self, candidate: &Candidate, images: usize) -> Result<Scored> {
         let mut scorers = self.scorers.borrow_mut();
-        if !scorers.contains_key(&images) {
-            let config = &self.session.config;
-            let how = (&config.samples.finetune, images);
-            let dataset = self.session.dataset()?;
-            let scorer = InheritedScorer::new(&config.space, dataset, self.weights, how, self.seed())?;
-            scorers.insert(images, scorer);
-        }
-        let scorer = scorers.get_mut(&images).context("a scorer was just made")?;
+        let scorer = match scorers.entry(images) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(self.scorer(images)?),
+        };
         let before = scorer.work();
         let accuracy = scorer.measure(candidate)?.value();
         Ok(Scored { accuracy, work: scorer.work().since(before) })
+    }
+
+    fn scorer(&self, images: usize) -> Result<InheritedScorer<'a>> {
+        let (config, dataset) = (&self.session.config, self.session.dataset()?);
+        let how = (&config.samples.finetune, images);
+        Ok(InheritedScorer::new(&config.space, dataset, self.weights, how, self.seed())?)
     }
 
     fn measure_finetuned(&self, candidate: &Candidate) -> Result<Scored> {

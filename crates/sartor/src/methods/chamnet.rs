@@ -37,7 +37,7 @@ pub fn propose(bench: &Bench<'_>) -> Result<Proposal> {
     });
     let wanted = hunt::to_measure(&found, config.search.measure, 0, &Default::default());
     Ok(Proposal {
-        ranked: wanted.into_iter().map(Wanted::as_searched).collect(),
+        ranked: wanted.into_iter().map(Wanted::into_searched).collect(),
         evaluated: found.evaluated,
         stop_reason: found.stop_reason.to_owned(),
         history: found.history,

@@ -84,7 +84,7 @@ impl Wanted {
     }
 
     /// The same candidate as the method's own choice.
-    pub fn as_searched(self) -> Self {
+    pub fn into_searched(self) -> Self {
         Self { role: Kind::Searched.role(), ..self }
     }
 }
