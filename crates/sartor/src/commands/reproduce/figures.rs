@@ -193,7 +193,7 @@ pub const FIGURES: &[Figure] = &[
         budget: Budget::Free,
         claims: &[
             Claim {
-                text: "a larger λ finds a network of less energy, five times in a row",
+                text: "over five values, every larger λ finds a network of less energy",
                 better: "lambda-0.1",
                 other: "lambda-0.001",
                 about: About::FallingEnergy,
