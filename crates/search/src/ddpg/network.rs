@@ -209,18 +209,14 @@ mod tests {
         let pass = network.forward(inputs.clone());
         let mut gradients = vec![0.0; network.weights.len()];
         let input_gradients = network.backward(&pass, &pass.outputs.clone(), &mut gradients);
-        for index in 0..network.weights.len() {
+        for (index, gradient) in gradients.iter().enumerate() {
             let at = |shift: f32| {
                 let mut moved = network.clone();
                 moved.weights[index] += shift;
                 loss(&moved, &inputs)
             };
             let numeric = (at(STEP) - at(-STEP)) / (2.0 * STEP);
-            assert!(
-                (numeric - gradients[index]).abs() < CLOSE,
-                "weight {index}: {numeric} {}",
-                gradients[index]
-            );
+            assert!((numeric - gradient).abs() < CLOSE, "weight {index}: {numeric} {gradient}");
         }
         for index in 0..inputs.len() {
             let at = |shift: f32| {
