@@ -4,7 +4,7 @@
 //! hard, becomes the coefficients of a [`mixture`]: one network of the largest shape whose weights are mixed before
 //! they are convolved, so that a search step costs little more than a plain one. The gradient of the weights gives the
 //! gradient of the coefficients, and with the price of the expected or sampled candidate ([`cost`]) that of the logits.
-//! At the end the most probable candidate that meets the limits is taken ([`derive`]).
+//! At the end the most probable candidate that meets the limits is taken ([`mod@derive`]).
 //!
 //! | method | papers | file |
 //! |---|---|---|
