@@ -62,7 +62,7 @@ struct Verdict {
 pub fn run(arguments: &StudyArguments, global: &Global) -> Result<()> {
     if arguments.subnets < FEWEST {
         let message = format!("`--subnets` must be at least {FEWEST}, got {}", arguments.subnets);
-        return Err(Failure::bad_input(message).hint("12 is what Once-for-all's figures use").into());
+        return Err(Failure::bad_input(message).hint("fewer cannot be ranked; 12 is the default").into());
     }
     let session = Session::open(&arguments.target, global)?;
     let weights = train::run(&session)?.weights(&session)?;
