@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use super::{Activation, ImportedConvolution, ImportedNetwork, Shape, Step, ValueId, Work};
 use crate::error::{ExportError, Result};
-use crate::executor::convolution::{dense, depthwise};
 
+/// Input channels taken together in the inner loop.
+const CHANNELS: usize = 4;
 /// Images whose values are held at a time while they are observed.
 const OBSERVED_TOGETHER: usize = 16;
 
@@ -134,6 +135,41 @@ impl WithSimd for Sums<'_> {
                 *sum = sum.mul_add(factor as f32, shift as f32);
             }
         }
+    }
+}
+
+#[inline(always)]
+fn depthwise(pixel: &[f32], weights: &[f32], sums: &mut [f32]) {
+    for ((sum, &value), &weight) in sums.iter_mut().zip(pixel).zip(weights) {
+        *sum += value * weight;
+    }
+}
+
+#[inline(always)]
+fn dense(pixel: &[f32], weights: &[f32], sums: &mut [f32]) {
+    let width = sums.len();
+    let (groups, rest) = pixel.as_chunks::<CHANNELS>();
+    let (head, tail) = weights.split_at(groups.len() * CHANNELS * width);
+    for (group, rows) in groups.iter().zip(head.chunks_exact(CHANNELS * width)) {
+        four_channels(group, rows, sums);
+    }
+    for (&value, row) in rest.iter().zip(tail.chunks_exact(width)) {
+        one_channel(value, row, sums);
+    }
+}
+
+#[inline(always)]
+fn one_channel(value: f32, row: &[f32], sums: &mut [f32]) {
+    sums.iter_mut().zip(row).for_each(|(sum, &weight)| *sum += value * weight);
+}
+
+#[inline(always)]
+fn four_channels(values: &[f32; CHANNELS], rows: &[f32], sums: &mut [f32]) {
+    let width = sums.len();
+    let (first, second) = rows.split_at(2 * width);
+    let ((a, b), (c, d)) = (first.split_at(width), second.split_at(width));
+    for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *sum = *sum + values[0] * a + values[1] * b + values[2] * c + values[3] * d;
     }
 }
 
