@@ -154,6 +154,41 @@ impl Nodes {
         self
     }
 
+    /// The weights of a node in brain floats, their numbers cut to what those hold.
+    pub fn brain_floats(mut self, name: &str) -> Self {
+        let constants = self.graph.initializer.iter_mut().filter(|data| data.name.as_deref() == Some(name));
+        for data in constants {
+            let raw = data.raw_data.take().unwrap_or_default();
+            let upper = raw.as_chunks::<4>().0.iter().flat_map(|bytes| [bytes[2], bytes[3]]);
+            (data.raw_data, data.data_type) = (Some(upper.collect()), Some(DataType::BrainFloat16 as i32));
+        }
+        self
+    }
+
+    /// A float setting for a node.
+    pub fn setting(mut self, node: &str, name: &str, value: f32) -> Self {
+        let setting =
+            Attribute { name: Some(name.into()), float: Some(value), kind: Some(1), ..Default::default() };
+        let nodes = self.graph.node.iter_mut().filter(|own| own.name.as_deref() == Some(node));
+        nodes.for_each(|node| node.attribute.push(setting.clone()));
+        self
+    }
+
+    /// Padding by `auto_pad` instead of numbers.
+    pub fn same_padding(mut self, node: &str) -> Self {
+        let same = Attribute {
+            name: Some("auto_pad".into()),
+            text: Some(b"SAME_UPPER".to_vec()),
+            kind: Some(3),
+            ..Default::default()
+        };
+        for own in self.graph.node.iter_mut().filter(|own| own.name.as_deref() == Some(node)) {
+            own.attribute.retain(|setting| setting.name.as_deref() != Some("pads"));
+            own.attribute.push(same.clone());
+        }
+        self
+    }
+
     /// Without a node, which must be the last one.
     pub fn without(mut self, name: &str) -> Self {
         self.graph.node.retain(|node| node.name.as_deref() != Some(name));

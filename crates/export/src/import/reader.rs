@@ -16,6 +16,7 @@ use graph::{Names, extents, float, integer, malformed, name, operator, square, u
 
 mod convolution;
 mod graph;
+mod numbers;
 
 /// Operator sets whose operators mean what is read here.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
@@ -293,26 +294,16 @@ impl<'a> Reader<'a> {
 
     fn window(&self, node: &Node, input: ValueId) -> Result<(usize, usize, usize)> {
         let (kernel, stride) = (square(node, "kernel_shape", 0)?, square(node, "strides", 1)?);
-        let padding = square(node, "pads", 0)?;
+        let padding = convolution::padding(node, kernel, stride, self.shapes[input].size)?;
         let plain = integer(node, "ceil_mode", 0) == 0 && square(node, "dilations", 1)? == 1;
         let padded = self.shapes[input].size + 2 * padding;
-        if !plain
-            || kernel == 0
-            || stride == 0
-            || padding >= kernel
-            || kernel > padded
-            || self.automatic(node)
-        {
+        if !plain || kernel == 0 || stride == 0 || padding >= kernel || kernel > padded {
             return Err(unsupported(
                 node,
                 format!("a window of {kernel}, stride {stride}, padding {padding}"),
             ));
         }
         Ok((kernel, stride, padding))
-    }
-
-    fn automatic(&self, node: &Node) -> bool {
-        graph::text(node, "auto_pad").is_some_and(|text| !matches!(text, b"NOTSET" | b"VALID" | b""))
     }
 
     fn global_pool(&mut self, node: &Node) -> Result<Known> {

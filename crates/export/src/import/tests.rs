@@ -8,6 +8,8 @@ use crate::{Executor, Style, TrainedModel};
 
 /// Sums run in another order and norms are folded in other steps.
 const FLOAT_TOLERANCE: f32 = 1e-4;
+/// Of logits whose last layer but one has weights of 8 significant bits.
+const SHORT_FLOAT_TOLERANCE: f32 = 0.1;
 
 const IMAGE: Shape = Shape { size: 12, channels: 2 };
 
@@ -127,6 +129,35 @@ fn pixels_carry_means_and_deviations_of_their_channels() {
     assert!(worst < FLOAT_TOLERANCE, "{worst}");
     assert!(ours.clone().on_pixels(&[0.5], &deviation).is_err());
     assert!(ours.on_pixels(&mean, &[0.0, 1.0]).is_err());
+}
+
+/// Half of a classifier's sums are half of its logits, whichever way the file says so.
+#[test]
+fn factors_of_a_full_layer_are_taken_in() {
+    let pixels = pixels(4, 9);
+    let logits = |nodes: Nodes| read(nodes).unwrap().logits(&pixels).unwrap();
+    let plain = logits(fixtures::chain(3, true));
+    let halved = fixtures::chain(3, true).setting("classifier", "alpha", 0.5);
+    let halved = logits(halved.setting("classifier", "beta", 0.5));
+    assert!(plain.iter().zip(&halved).all(|(plain, half)| (plain * 0.5 - half).abs() < FLOAT_TOLERANCE));
+    let broken = fixtures::chain(3, true).setting("classifier", "alpha", f32::NAN);
+    assert!(read(broken).unwrap_err().to_string().contains("node `classifier` (Gemm): factors"));
+}
+
+#[test]
+fn short_floats_and_automatic_padding_are_read() {
+    let pixels = pixels(4, 9);
+    let network = |nodes: Nodes| read(nodes).unwrap();
+    let plain = network(fixtures::chain(3, true));
+    assert_eq!(network(fixtures::chain(3, true).same_padding("spread")), plain);
+    let short = network(fixtures::chain(3, true).brain_floats("last.weight"));
+    let (short, plain) = (short.logits(&pixels).unwrap(), plain.logits(&pixels).unwrap());
+    let worst = plain.iter().zip(&short).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst > 0.0 && worst < SHORT_FLOAT_TOLERANCE, "{worst}");
+    let uneven = read(fixtures::plain(3).same_padding("first.pool")).unwrap();
+    assert_eq!(uneven, network(fixtures::plain(3)), "an even image needs no padding");
+    let error = read(fixtures::chain(3, true).same_padding("stem")).unwrap_err();
+    assert!(error.to_string().contains("node `stem` (Conv): padding that differs"), "{error}");
 }
 
 #[test]

@@ -19,6 +19,12 @@ pub enum DataType {
     Int32 = 6,
     /// Signed 64-bit.
     Int64 = 7,
+    /// 16-bit float, 5 bits of exponent.
+    Float16 = 10,
+    /// 64-bit float.
+    Double = 11,
+    /// 16-bit float, 8 bits of exponent.
+    BrainFloat16 = 16,
     /// Signed 4-bit, two in a byte, low nibble first (opset 21).
     Int4 = 22,
     /// Signed 2-bit, four in a byte, lowest bits first (opset 25).
@@ -154,9 +160,15 @@ pub struct TensorData {
     /// Floats, if they are not in `raw_data`.
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
+    /// Integers of up to 32 bits and the bits of 16-bit floats, if they are not in `raw_data`.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
     /// 64-bit integers, if they are not in `raw_data`.
     #[prost(int64, repeated, tag = "7")]
     pub int64_data: Vec<i64>,
+    /// 64-bit floats, if they are not in `raw_data`.
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
     /// Where the elements lie, if they are in a file of their own.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<Entry>,

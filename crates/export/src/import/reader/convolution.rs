@@ -37,18 +37,18 @@ impl<'a> Reader<'a> {
 
     pub(super) fn gemm(&mut self, node: &'a Node) -> Result<Known> {
         let factors = [float(node, "alpha").unwrap_or(1.0), float(node, "beta").unwrap_or(1.0)];
-        if factors != [1.0, 1.0] || integer(node, "transA", 0) != 0 {
-            return Err(unsupported(node, "factors other than 1, or a transposed input"));
+        if !factors.iter().all(|factor| factor.is_finite()) || integer(node, "transA", 0) != 0 {
+            return Err(unsupported(node, "factors that are no numbers, or a transposed input"));
         }
-        self.full(node, integer(node, "transB", 0) != 0)
+        self.full(node, integer(node, "transB", 0) != 0, factors)
     }
 
     pub(super) fn product(&mut self, node: &'a Node) -> Result<Known> {
-        self.full(node, false)
+        self.full(node, false, [1.0, 1.0])
     }
 
-    /// A convolution over the whole image; `transposed` weights are `[out, in]`.
-    fn full(&mut self, node: &'a Node, transposed: bool) -> Result<Known> {
+    /// A convolution over the whole image; `transposed` weights are `[out, in]`. `alpha` multiplies them, `beta` the bias.
+    fn full(&mut self, node: &'a Node, transposed: bool, [alpha, beta]: [f32; 2]) -> Result<Known> {
         let known = self.input(node, 0)?;
         let from = self.shapes[known.value];
         let (dims, values) = self.names.wanted(node, 1)?;
@@ -63,15 +63,19 @@ impl<'a> Reader<'a> {
             return Err(unsupported(node, format!("a full layer on an image of {}²", from.size)));
         }
         let at = |output: usize, feature: usize| match transposed {
-            true => values[output * features + feature],
-            false => values[feature * outputs + output],
+            true => alpha * values[output * features + feature],
+            false => alpha * values[feature * outputs + output],
         };
         let by_output: Vec<f32> = (0..outputs)
             .flat_map(|output| (0..features).map(move |feature| (output, feature)))
             .map(|(o, f)| at(o, f))
             .collect();
         let weight = rows_first(&by_output, outputs, from.channels, from.size * from.size);
-        let bias = self.bias_of(node, 2, outputs)?;
+        let mut bias = self.bias_of(node, 2, outputs)?;
+        bias.iter_mut().for_each(|bias| *bias *= beta);
+        if weight.iter().chain(&bias).any(|number| !number.is_finite()) {
+            return Err(unsupported(node, "factors that take its numbers out of range"));
+        }
         let convolution = plain((false, from.size, 1, 0), weight, &bias);
         self.push(node, known.value, Work::Convolution(convolution), Shape { size: 1, channels: outputs })
     }
@@ -137,11 +141,7 @@ fn geometry(node: &Node, kernel: usize, size: usize) -> Result<(usize, usize)> {
     if square(node, "dilations", 1)? != 1 || stride == 0 {
         return Err(unsupported(node, "a dilated convolution, or no stride"));
     }
-    let padding = match text(node, "auto_pad") {
-        Some(b"SAME_UPPER" | b"SAME_LOWER") => same(node, kernel, stride, size)?,
-        Some(b"VALID") => 0,
-        _ => pads(node)?,
-    };
+    let padding = padding(node, kernel, stride, size)?;
     if padding >= kernel || kernel > size + 2 * padding {
         return Err(unsupported(
             node,
@@ -149,6 +149,15 @@ fn geometry(node: &Node, kernel: usize, size: usize) -> Result<(usize, usize)> {
         ));
     }
     Ok((stride, padding))
+}
+
+/// Padding as it is written, or as `auto_pad` asks for it.
+pub(super) fn padding(node: &Node, kernel: usize, stride: usize, size: usize) -> Result<usize> {
+    match text(node, "auto_pad") {
+        Some(b"SAME_UPPER" | b"SAME_LOWER") if stride > 0 => same(node, kernel, stride, size),
+        Some(b"VALID") => Ok(0),
+        _ => pads(node),
+    }
 }
 
 fn pads(node: &Node) -> Result<usize> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::numbers::reals;
 use crate::error::{ExportError, Result};
 use crate::onnx::message::{Attribute, DataType, Extent, Graph, Node, TensorData, ValueInfo};
 
@@ -128,13 +129,9 @@ fn read_floats(node: &Node, name: &str, data: &TensorData) -> Result<(Vec<usize>
     if !data.external_data.is_empty() {
         return refuse("in a file of its own; save the model with its weights inside".into());
     }
-    if data.data_type != Some(DataType::Float as i32) {
-        return refuse(format!("of element type {}, expected float", data.data_type.unwrap_or(0)));
-    }
-    let raw = data.raw_data.as_deref().filter(|raw| !raw.is_empty());
-    let real = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
-    let values: Vec<f32> =
-        raw.map_or(data.float_data.clone(), |raw| raw.as_chunks().0.iter().map(real).collect());
+    let Some(values) = reals(data) else {
+        return refuse(format!("of element type {}, expected a float type", data.data_type.unwrap_or(0)));
+    };
     let shape: Option<Vec<usize>> = data.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
     let count = shape.as_ref().and_then(|shape| shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim)));
     match (shape, count) {
