@@ -14,6 +14,7 @@
 mod network;
 
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 
 use crate::error::SearchError;
 use network::{Adam, Network};
@@ -23,22 +24,23 @@ const BASELINE_SHARE: f64 = 0.5;
 /// Redraws of an exploring action before it is cut instead.
 const REDRAWS: usize = 100;
 
-/// Settings; the defaults are those of AMC and HAQ.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Settings (`agent` of `[method.amc]` and `[method.haq]`); the defaults are those of AMC and HAQ.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Width of the two hidden layers.
+    /// Width of the two hidden layers of actor and critic.
     pub hidden: usize,
     /// Adam's learning rate of the actor.
     pub actor_rate: f64,
     /// Adam's learning rate of the critic.
     pub critic_rate: f64,
-    /// τ: what the targets take over in every update.
+    /// τ: share of the new weights that the targets take over in every update.
     pub soft_update: f64,
-    /// γ.
+    /// γ: worth of the next step's value.
     pub discount: f64,
-    /// Standard deviation of the exploration at first.
+    /// Standard deviation of the exploration at first; actions run from 0 to 1.
     pub noise: f64,
-    /// What is left of it after an episode.
+    /// What is left of the exploration after each episode that follows the warm-up.
     pub noise_decay: f64,
     /// Steps remembered.
     pub memory: usize,

@@ -1,12 +1,12 @@
 //! What a value must be beyond its type: a flat list of rules.
 
-use super::methods::{ARCHITECTURE_SEARCHES, Agent, Methods};
+use super::methods::{ARCHITECTURE_SEARCHES, Methods};
 use super::reading::line_of_key;
 use super::sections::{BEST_METHOD, Budget, Sections};
 use crate::failure::Failure;
 use sartor_export::Format;
 use sartor_predictor::Method;
-use sartor_search::strategies;
+use sartor_search::{ddpg, strategies};
 use sartor_supernet::SupernetError;
 
 /// A value outside its range.
@@ -165,7 +165,7 @@ fn positive(key: &str, got: f64) -> Result<(), Broken> {
     require(got.is_finite() && got > 0.0, key, got, "a positive number")
 }
 
-fn agent(method: &str, agent: &Agent) -> Result<(), Broken> {
+fn agent(method: &str, agent: &ddpg::Settings) -> Result<(), Broken> {
     let key = |name: &str| format!("method.{method}.agent.{name}");
     for (name, got) in [("hidden", agent.hidden), ("memory", agent.memory), ("batch", agent.batch)] {
         require(got > 0, &key(name), got, "at least 1")?;

@@ -1,5 +1,6 @@
 //! `[method]`: which search system, and one table for each that has settings of its own. The defaults are the papers'.
 
+use sartor_search::ddpg;
 use sartor_supernet::differentiable::{dnas, gong, proxyless};
 use serde::{Deserialize, Serialize};
 
@@ -86,46 +87,6 @@ impl Default for Spos {
     }
 }
 
-/// The agent of `amc` and `haq`: deep deterministic policy gradient.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Agent {
-    /// Width of the two hidden layers of actor and critic.
-    pub hidden: usize,
-    /// Adam's learning rate of the actor.
-    pub actor_rate: f64,
-    /// Adam's learning rate of the critic.
-    pub critic_rate: f64,
-    /// Share of the new weights that the targets take over in every step.
-    pub soft_update: f64,
-    /// Worth of the next step's value.
-    pub discount: f64,
-    /// Standard deviation of the exploration at first; actions run from 0 to 1.
-    pub noise: f64,
-    /// What is left of the exploration after each episode that follows the warm-up.
-    pub noise_decay: f64,
-    /// Steps remembered.
-    pub memory: usize,
-    /// Steps in one update.
-    pub batch: usize,
-}
-
-impl Default for Agent {
-    fn default() -> Self {
-        Self {
-            hidden: 300,
-            actor_rate: 1e-4,
-            critic_rate: 1e-3,
-            soft_update: 0.01,
-            discount: 1.0,
-            noise: 0.5,
-            noise_decay: 0.99,
-            memory: 2000,
-            batch: 64,
-        }
-    }
-}
-
 /// `[method.amc]` (He and others 2018, section 3)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,12 +102,19 @@ pub struct Amc {
     /// Validation images that score one network.
     pub images: usize,
     /// The agent.
-    pub agent: Agent,
+    pub agent: ddpg::Settings,
 }
 
 impl Default for Amc {
     fn default() -> Self {
-        Self { episodes: 400, warm_up: 100, least_kept: 0.2, bits: 8, images: 1000, agent: Agent::default() }
+        Self {
+            episodes: 400,
+            warm_up: 100,
+            least_kept: 0.2,
+            bits: 8,
+            images: 1000,
+            agent: ddpg::Settings::default(),
+        }
     }
 }
 
@@ -167,7 +135,7 @@ pub struct Haq {
     /// Validation images that score one policy without fine-tuning.
     pub images: usize,
     /// The agent.
-    pub agent: Agent,
+    pub agent: ddpg::Settings,
 }
 
 impl Default for Haq {
@@ -179,7 +147,7 @@ impl Default for Haq {
             reference_bits: 6,
             finetune: true,
             images: 1000,
-            agent: Agent::default(),
+            agent: ddpg::Settings::default(),
         }
     }
 }

@@ -1,28 +1,11 @@
-//! What `amc` and `haq` share: settings, progress and history of an agent's episodes.
+//! What `amc` and `haq` share: schedule, progress and history of an agent's episodes.
 
-use sartor_search::ddpg;
 use sartor_search::episodes::{Episode, Found, Schedule};
 
 use super::Proposal;
-use crate::config::methods::Agent;
 use crate::progress::Progress;
 use crate::records::Generation;
 use crate::stages::search::hunt::Wanted;
-
-/// An agent's settings, as the search wants them.
-pub fn settings(agent: &Agent) -> ddpg::Settings {
-    ddpg::Settings {
-        hidden: agent.hidden,
-        actor_rate: agent.actor_rate,
-        critic_rate: agent.critic_rate,
-        soft_update: agent.soft_update,
-        discount: agent.discount,
-        noise: agent.noise,
-        noise_decay: agent.noise_decay,
-        memory: agent.memory,
-        batch: agent.batch,
-    }
-}
 
 /// Episodes, the warm-up at most half of them.
 pub fn schedule(episodes: usize, warm_up: usize) -> Schedule {

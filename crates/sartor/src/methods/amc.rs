@@ -50,7 +50,7 @@ pub fn search(bench: &Bench<'_>, domain: &Domain<'_>, base: &Candidate) -> Resul
     let settings = Settings {
         schedule: agents::schedule(amc.episodes, amc.warm_up),
         least_kept: amc.least_kept,
-        agent: agents::settings(&amc.agent),
+        agent: amc.agent,
     };
     let score = &mut |candidate: &Candidate| bench.accuracy(candidate, Scoring::Inherited(amc.images));
     prune(domain, base, &settings, bench.seed(), score, &mut agents::observer("amc", amc.episodes))

@@ -63,7 +63,7 @@ pub fn search(bench: &Bench<'_>, domain: &Domain<'_>, subnet: &Subnet) -> Result
         schedule: agents::schedule(haq.episodes, haq.warm_up),
         reward_scale: haq.reward_scale,
         original: bench.accuracy(&base, how)?,
-        agent: agents::settings(&haq.agent),
+        agent: haq.agent,
     };
     let score = &mut |candidate: &Candidate| bench.accuracy(candidate, how);
     quantize(domain, &base, &settings, bench.seed(), score, &mut agents::observer("haq", haq.episodes))
