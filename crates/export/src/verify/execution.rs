@@ -34,8 +34,29 @@ pub struct LayerExecution {
 /// One entry per operation of the network, in order, the classifier last.
 pub fn layers(network: &QuantizedNetwork, optimized: &Model) -> Vec<LayerExecution> {
     let nodes = optimized.graph.as_ref().map_or(&[][..], |graph| &graph.node);
-    let names = network.operations.iter().map(node_name).chain([network.classifier.name.clone()]);
-    names.map(|name| execution(name, nodes)).collect()
+    let of_operation = |operation: &Operation| match operation {
+        Operation::Requantize { output, .. } => {
+            requantization(node_name(operation), &network.tensors[*output].name, nodes)
+        }
+        _ => execution(node_name(operation), nodes),
+    };
+    let classifier = execution(network.classifier.name.clone(), nodes);
+    network.operations.iter().map(of_operation).chain([classifier]).collect()
+}
+
+/// Where both quantizers have one step the runtime drops the conversion, and only the clamp to the narrower range is
+/// left: on integers, under the name of the tensor that it writes.
+fn requantization(layer: String, written: &str, nodes: &[Node]) -> LayerExecution {
+    let found = execution(layer, nodes);
+    let clamp = format!("{written}/integers");
+    let clamps = |node: &Node| {
+        node.op_type.as_deref() == Some("Clip")
+            && node.name.as_deref().is_some_and(|name| stands_for(name, &clamp))
+    };
+    if found.arithmetic == Arithmetic::Unknown && nodes.iter().any(clamps) {
+        return LayerExecution { operator: "Clip".into(), arithmetic: Arithmetic::Integer, ..found };
+    }
+    found
 }
 
 fn node_name(operation: &Operation) -> String {
@@ -73,6 +94,24 @@ fn arithmetic(operator: &str) -> Arithmetic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clamp_is_what_is_left_of_a_conversion_between_equal_steps() {
+        let node = |operator: &str, name: &str| Node {
+            op_type: Some(operator.into()),
+            name: Some(name.into()),
+            ..Default::default()
+        };
+        let clamp = node("Clip", "head/input/integers");
+        for (nodes, operator, arithmetic) in [
+            (vec![clamp.clone()], "Clip", Arithmetic::Integer),
+            (vec![clamp, node("QuantizeLinear", "head/stream")], "QuantizeLinear", Arithmetic::Conversion),
+            (vec![node("Clip", "other/input/integers")], "", Arithmetic::Unknown),
+        ] {
+            let found = requantization("head/stream".into(), "head/input", &nodes);
+            assert_eq!((found.operator.as_str(), found.arithmetic), (operator, arithmetic));
+        }
+    }
 
     #[test]
     fn suffixes_of_the_runtime_do_not_hide_a_layer() {
