@@ -130,3 +130,27 @@ fn a_transfer_needs_both_files() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("--mixed MIXED.csv"), "{said}");
 }
+
+#[test]
+fn settings_of_the_predictor_count_without_a_run_and_others_are_refused() {
+    let place = folder(&table());
+    let fit = |setting: &str| {
+        let arguments = ["fit", "--pairs", "pairs.csv", "--space", "space.toml", "--json", "--set", setting];
+        sartor(place.path(), &arguments)
+    };
+    let output = fit("predictor.method=ridge");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let object: serde_json::Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(object["method"], "ridge");
+    for (setting, message) in [
+        ("predictor.method=guess", "`predictor.method` must be"),
+        ("predictor.metod=ridge", "did you mean `method`"),
+        ("search.rounds=2", "without a run there is only `predictor.…`"),
+    ] {
+        let output = fit(setting);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{setting}: {said}");
+        assert!(said.contains(message), "{setting}: {said}");
+    }
+}

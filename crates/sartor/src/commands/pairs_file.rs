@@ -7,13 +7,16 @@ use sartor_predictor::{MlpSettings, Pairs, Predictor};
 use sartor_space::SearchSpace;
 
 use crate::cli::{FitArguments, Global, Holdout, PairsArguments, TransferArguments};
-use crate::config::load_space;
 use crate::config::sections::Predictor as Settings;
+use crate::config::{checks, load_space, reading};
 use crate::failure::Failure;
 use crate::records::PredictorMetrics;
 use crate::session::size_thread_pool;
 use crate::stages::contest::{self, Contest};
 use crate::stages::quality;
+
+/// What the settings that count here begin with.
+const SECTION: &str = "predictor.";
 
 /// Fits on `samples` random pairs (four fifths if not given), judges on those held out, over several splits.
 ///
@@ -24,7 +27,7 @@ pub fn fit(path: &Path, space: &str, arguments: &FitArguments, global: &Global) 
     let space = load_space(space)?;
     let pairs = read(path, &space)?;
     let seed = global.seed.unwrap_or(0);
-    let (pairs, settings) = split(pairs, &arguments.pairs, seed)?;
+    let (pairs, settings) = split(pairs, &arguments.pairs, global, None)?;
     let judged = quality::judge(&pairs, &settings, seed, |known, seed| {
         Ok(Predictor::fit_to_judge(&space, known, settings.method(), &settings.fit(), seed)?)
     })?;
@@ -48,8 +51,7 @@ pub fn transfer(full: &Path, space: &str, arguments: &TransferArguments, global:
     let mixed = arguments.mixed.as_ref().ok_or_else(no_mixed)?;
     let (full, mixed) = (read(full, &space)?, read(mixed, &space)?);
     let seed = global.seed.unwrap_or(0);
-    let (mixed, mut settings) = split(mixed, &arguments.pairs, seed)?;
-    suit(&mut settings, full.len());
+    let (mixed, settings) = split(mixed, &arguments.pairs, global, Some(full.len()))?;
     let base = Predictor::fit_with(&space, &full, settings.method(), &settings.fit(), seed)?;
     let contest = Contest { space: &space, base: &base, pairs: &mixed, settings: &settings, seed };
     let metrics: PredictorMetrics = contest.judge()?;
@@ -80,14 +82,20 @@ fn read(path: &Path, space: &SearchSpace) -> Result<Pairs> {
     Ok(pairs)
 }
 
-/// The pairs that take part, and settings that hold out what `--samples` and `--holdout` say.
-fn split(pairs: Pairs, arguments: &PairsArguments, seed: u64) -> Result<(Pairs, Settings), Failure> {
-    let mut settings = Settings::default();
+/// The pairs that take part, and settings that hold out what `--samples` and `--holdout` say; networks are sized for `size`
+/// pairs, or for those that are fitted on.
+fn split(
+    pairs: Pairs,
+    arguments: &PairsArguments,
+    global: &Global,
+    size: Option<usize>,
+) -> Result<(Pairs, Settings), Failure> {
     let count = pairs.len();
+    let configured = settings(count, global)?;
     let held_out = match (arguments.holdout, arguments.samples) {
         (Some(Holdout::Share(share)), _) => quality::held_out(count, share),
         (_, Some(samples)) => count.saturating_sub(samples),
-        (_, None) => quality::held_out(count, settings.holdout),
+        (_, None) => quality::held_out(count, configured.holdout),
     };
     let samples = arguments.samples.unwrap_or(count - held_out);
     if held_out < 2 || samples + held_out > count {
@@ -100,13 +108,20 @@ fn split(pairs: Pairs, arguments: &PairsArguments, seed: u64) -> Result<(Pairs, 
         return Err(failure.hint(format!("use `--samples {needed}` or more, or measure more pairs")));
     }
     let used = samples + held_out;
-    settings.holdout = held_out as f64 / used as f64;
-    suit(&mut settings, samples);
-    Ok((pairs.split(used, seed).0, settings))
+    let holdout = held_out as f64 / used as f64;
+    let settings = Settings { holdout, ..settings(size.unwrap_or(samples), global)? };
+    Ok((pairs.split(used, global.seed.unwrap_or(0)).0, settings))
 }
 
-/// Network size by the number of pairs that it is fitted on.
-fn suit(settings: &mut Settings, pairs: usize) {
+/// The default settings with networks sized for `pairs`, and what `--set predictor.…` changes in them.
+fn settings(pairs: usize, global: &Global) -> Result<Settings, Failure> {
+    if let Some(other) = global.overrides.iter().find(|setting| !setting.trim().starts_with(SECTION)) {
+        let failure = Failure::bad_input(format!("--set {other}: without a run there is only `{SECTION}…`"));
+        return Err(failure.hint("for example `--set predictor.method=networks`"));
+    }
     let MlpSettings { hidden, steps, .. } = MlpSettings::suited_to(pairs);
-    (settings.hidden, settings.steps) = (hidden, steps);
+    let text = format!("[predictor]\nhidden = {hidden}\nsteps = {steps}\n");
+    let sections = reading::overridden(&text, "the default settings", &global.overrides)?;
+    checks::check(&sections).map_err(|broken| broken.into_failure("", "--set"))?;
+    Ok(sections.predictor)
 }
