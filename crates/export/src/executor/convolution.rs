@@ -3,6 +3,8 @@
 //! `sum[o] = bias[o] + (Σ x[tap, i] · w[tap, i, o] << bias_shift)` in int32, then rescaled and clamped. The sums of products
 //! are the engine's ([`sartor_engine::integer`]), exact at every instruction set; here they become the next integers.
 
+use std::mem;
+
 use sartor_engine::integer::{Dense, Depthwise, Geometry, Sink};
 use sartor_space::LayerKind;
 
@@ -40,12 +42,13 @@ impl<'a> Prepared<'a> {
 
     /// One image.
     pub(super) fn run(&self, values: &[i16]) -> Vec<i16> {
-        let mut store = Store { layer: self, result: Vec::with_capacity(self.output.len()) };
+        let mut result = vec![0; self.output.len()];
+        let mut store = Store { layer: self, rest: &mut result };
         match &self.kernel {
             Kernel::Dense(kernel) => kernel.run(values, &mut store),
             Kernel::Depthwise(kernel) => kernel.run(values, &mut store),
         }
-        store.result
+        result
     }
 }
 
@@ -66,7 +69,7 @@ fn geometry(convolution: &Convolution, input: &Tensor, output: &Tensor) -> Geome
 /// Rescales sums as they come.
 struct Store<'p, 'a> {
     layer: &'p Prepared<'a>,
-    result: Vec<i16>,
+    rest: &'p mut [i16],
 }
 
 impl Sink for Store<'_, '_> {
@@ -75,11 +78,14 @@ impl Sink for Store<'_, '_> {
         let Prepared { convolution, output, rescales, .. } = self.layer;
         let (low, high) = (output.quantizer.low, output.quantizer.high);
         let (bias, shift) = (&convolution.weights.bias, convolution.weights.bias_shift);
-        for pixel in sums.chunks_exact(output.channels) {
-            let scaled = pixel.iter().zip(bias).zip(rescales).map(|((&sum, &bias), rescale)| {
-                rescale.apply((sum << shift).wrapping_add(bias), low, high) as i16
-            });
-            self.result.extend(scaled);
+        let Some((next, rest)) = mem::take(&mut self.rest).split_at_mut_checked(sums.len()) else { return };
+        // Plain loops: iterator adapters that are not inlined here would lose the kernel's instructions.
+        let channels = output.channels;
+        for (pixel, next) in sums.chunks_exact(channels).zip(next.chunks_exact_mut(channels)) {
+            for (((value, &sum), &bias), rescale) in next.iter_mut().zip(pixel).zip(bias).zip(rescales) {
+                *value = rescale.apply((sum << shift).wrapping_add(bias), low, high) as i16;
+            }
         }
+        self.rest = rest;
     }
 }
