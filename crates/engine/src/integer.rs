@@ -10,6 +10,8 @@
 //!
 //! Sums of a few pixels at a time go to a [`Sink`], while they are still in the cache.
 
+use std::ops::Range;
+
 mod dense;
 mod depthwise;
 mod instructions;
@@ -18,9 +20,6 @@ mod tests;
 
 pub use dense::Dense;
 pub use depthwise::Depthwise;
-
-/// Largest magnitude of an activation less its zero point.
-pub const LARGEST_VALUE: i16 = 255;
 
 /// Square NHWC image in, square NHWC image out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +46,24 @@ impl Geometry {
         self.size * self.size * self.channels
     }
 
-    /// The input pixel under a tap of an output pixel's window, if it lies on the image.
+    /// The taps of an output pixel's window that lie on the image, each with the input pixel under it.
     #[inline(always)]
-    fn under(&self, pixel: usize, tap: usize) -> Option<usize> {
-        let (y, x) = (pixel / self.output_size, pixel % self.output_size);
-        let row = (y * self.stride + tap / self.kernel).wrapping_sub(self.padding);
-        let column = (x * self.stride + tap % self.kernel).wrapping_sub(self.padding);
-        (row < self.size && column < self.size).then_some(row * self.size + column)
+    fn window(&self, pixel: usize, taps: &mut Vec<(usize, usize)>) {
+        taps.clear();
+        let top = pixel / self.output_size * self.stride;
+        let left = pixel % self.output_size * self.stride;
+        let rows = self.on_image(top);
+        let columns = self.on_image(left);
+        for ky in rows {
+            let row = (top + ky - self.padding) * self.size + left;
+            taps.extend(columns.clone().map(|kx| (ky * self.kernel + kx, row + kx - self.padding)));
+        }
+    }
+
+    /// Places in a window from `start` on that lie on the image.
+    #[inline(always)]
+    fn on_image(&self, start: usize) -> Range<usize> {
+        self.padding.saturating_sub(start)..self.kernel.min((self.size + self.padding).saturating_sub(start))
     }
 
     fn pixels(&self) -> usize {

@@ -36,7 +36,7 @@ impl Dense {
         Self { geometry, packed }
     }
 
-    /// One image of `[size, size, channels]` values, each at most [`super::LARGEST_VALUE`] in magnitude.
+    /// One image of `[size, size, channels]` values.
     ///
     /// # Panics
     /// If there are more or fewer values than that.
@@ -61,14 +61,16 @@ impl Dense {
     }
 
     #[inline(always)]
-    fn gather(&self, values: &[i16], first: usize, windows: &mut [i16]) {
+    fn gather(&self, values: &[i16], first: usize, taps: &mut Vec<(usize, usize)>, windows: &mut [i16]) {
         let channels = self.geometry.channels;
         for (window, pixel) in windows.chunks_exact_mut(self.depth()).zip(first..) {
-            for (tap, to) in window.chunks_exact_mut(channels).take(self.geometry.taps()).enumerate() {
-                match self.geometry.under(pixel, tap) {
-                    Some(place) => to.copy_from_slice(&values[place * channels..][..channels]),
-                    None => to.fill(0),
-                }
+            self.geometry.window(pixel, taps);
+            if taps.len() < self.geometry.taps() {
+                window.fill(0);
+            }
+            for &(tap, place) in taps.iter() {
+                let to = &mut window[tap * channels..][..channels];
+                to.copy_from_slice(&values[place * channels..][..channels]);
             }
         }
     }
@@ -87,6 +89,7 @@ impl<S: Sink> Kernel for Run<'_, S> {
         let (depth, width, pixels) = (layer.depth(), layer.geometry.output_channels, layer.geometry.pixels());
         let mut windows = vec![0; TILE * depth];
         let mut sums = vec![0; TILE * width];
+        let mut taps = Vec::with_capacity(layer.geometry.taps());
         let mut pixel = 0;
         while pixel < pixels {
             let left = pixels - pixel;
@@ -98,7 +101,7 @@ impl<S: Sink> Kernel for Run<'_, S> {
             let tile = if layer.in_place() {
                 &values[pixel * depth..][..count * depth]
             } else {
-                layer.gather(values, pixel, &mut windows[..count * depth]);
+                layer.gather(values, pixel, &mut taps, &mut windows[..count * depth]);
                 &windows[..count * depth]
             };
             let sums = &mut sums[..count * width];
@@ -151,15 +154,16 @@ unsafe fn lanes<P: Pairs, const ROWS: usize>(
     // SAFETY: `depth` is even; pair `p` of row `r` lies at `r · depth + 2p < ROWS · depth`, its weights at
     // `2 · (p · BLOCK + lane)` with `2 · P::LANES` numbers, below `depth · BLOCK`: both checked above.
     unsafe {
-        let mut sums = [P::zero(); ROWS];
+        let mut sums = [P::no_sums(); ROWS];
         for pair in 0..depth / 2 {
             let weights = P::load(weights.as_ptr().add(2 * (pair * BLOCK + lane)));
             for (row, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.plus_products(P::splat(windows.as_ptr().add(row * depth + 2 * pair)), weights);
+                let value = P::splat(windows.as_ptr().add(row * depth + 2 * pair));
+                *sum = P::add_products(*sum, value, weights);
             }
         }
         for (row, sum) in block.iter_mut().zip(sums) {
-            sum.store(row.as_mut_ptr().add(lane));
+            P::store(sum, row.as_mut_ptr().add(lane));
         }
     }
 }

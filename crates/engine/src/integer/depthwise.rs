@@ -1,13 +1,11 @@
 //! # Depthwise convolution
 //!
-//! Channels inside, taps outside, a block of channels held in registers. A product of a value of at most 255 and an int8
-//! weight is at most 32,640, so it is made in 16 bits; the sums have 32. Safe code, compiled for each instruction set.
+//! A block of channels at a time, its sums held in two registers; two taps are interleaved channel by channel, so that one
+//! instruction adds both products. The last block overlaps the one before it; fewer channels than a block are summed one
+//! by one.
 
 use super::instructions::{Instructions, Kernel, Pairs, dispatch};
 use super::{Geometry, Sink};
-
-/// Channels whose sums are held together.
-const CHANNELS: usize = 32;
 
 /// A convolution of each channel by itself, its weights widened.
 #[derive(Clone, Debug)]
@@ -27,7 +25,7 @@ impl Depthwise {
         Self { geometry, weights: weights.iter().map(|&weight| weight.into()).collect() }
     }
 
-    /// One image of `[size, size, channels]` values, each at most [`super::LARGEST_VALUE`] in magnitude.
+    /// One image of `[size, size, channels]` values.
     ///
     /// # Panics
     /// If there are more or fewer values than that.
@@ -55,51 +53,78 @@ impl<S: Sink> Kernel for Run<'_, S> {
         let mut sums = vec![0; channels];
         let mut taps = Vec::with_capacity(geometry.taps());
         for pixel in 0..geometry.pixels() {
-            taps.clear();
-            let under = |tap| geometry.under(pixel, tap).map(|place| (place * channels, tap * channels));
-            taps.extend((0..geometry.taps()).filter_map(under));
-            let (blocks, rest) = sums.as_chunks_mut::<CHANNELS>();
-            for (index, block) in blocks.iter_mut().enumerate() {
-                whole_block(values, weights, &taps, index * CHANNELS, block);
+            geometry.window(pixel, &mut taps);
+            let block = 2 * P::LANES;
+            if channels < block {
+                few_channels(values, weights, &taps, &mut sums);
             }
-            partial_block(values, weights, &taps, channels - rest.len(), rest);
+            for first in (0..channels / block).map(|index| index * block) {
+                // SAFETY: the caller has the instructions of `P`.
+                unsafe { one_block::<P>(values, weights, &taps, first, &mut sums) }
+            }
+            if channels > block && channels % block > 0 {
+                // SAFETY: as above.
+                unsafe { one_block::<P>(values, weights, &taps, channels - block, &mut sums) }
+            }
             sink.take(&sums);
         }
     }
 }
 
+/// Sums of `2 · P::LANES` channels from `first` on.
 #[inline(always)]
-fn whole_block(
+unsafe fn one_block<P: Pairs>(
     values: &[i16],
     weights: &[i16],
     taps: &[(usize, usize)],
     first: usize,
-    out: &mut [i32; CHANNELS],
+    sums: &mut [i32],
 ) {
-    let mut sums = [0; CHANNELS];
-    for &(value, weight) in taps {
-        let (values, weights) =
-            (&values[value + first..][..CHANNELS], &weights[weight + first..][..CHANNELS]);
-        for ((sum, &value), &weight) in sums.iter_mut().zip(values).zip(weights) {
-            *sum += product(value, weight);
+    // SAFETY: the caller has the instructions of `P`; every slice is as long as what is read or written.
+    unsafe {
+        let at = (first, sums.len());
+        let (mut low, mut high) = (P::no_sums(), P::no_sums());
+        for pair in taps.chunks(2) {
+            let (value, weight) = under::<P>(values, weights, pair[0], at);
+            let (other_value, other_weight) = match pair {
+                [_, other] => under::<P>(values, weights, *other, at),
+                _ => (P::zero(), P::zero()),
+            };
+            let (values_low, values_high) = value.interleave(other_value);
+            let (weights_low, weights_high) = weight.interleave(other_weight);
+            low = P::add_products(low, values_low, weights_low);
+            high = P::add_products(high, values_high, weights_high);
         }
+        P::store_interleaved(low, high, sums[first..][..2 * P::LANES].as_mut_ptr());
     }
-    *out = sums;
+}
+
+/// Values and weights of a block under one tap.
+#[inline(always)]
+unsafe fn under<P: Pairs>(
+    values: &[i16],
+    weights: &[i16],
+    (tap, place): (usize, usize),
+    (first, channels): (usize, usize),
+) -> (P, P) {
+    let block = 2 * P::LANES;
+    // SAFETY: the caller has the instructions of `P`; the slices are `block` long.
+    unsafe {
+        (
+            P::load(values[place * channels + first..][..block].as_ptr()),
+            P::load(weights[tap * channels + first..][..block].as_ptr()),
+        )
+    }
 }
 
 #[inline(always)]
-fn partial_block(values: &[i16], weights: &[i16], taps: &[(usize, usize)], first: usize, sums: &mut [i32]) {
+fn few_channels(values: &[i16], weights: &[i16], taps: &[(usize, usize)], sums: &mut [i32]) {
     sums.fill(0);
     let count = sums.len();
-    for &(value, weight) in taps {
-        let (values, weights) = (&values[value + first..][..count], &weights[weight + first..][..count]);
+    for &(tap, place) in taps {
+        let (values, weights) = (&values[place * count..][..count], &weights[tap * count..][..count]);
         for ((sum, &value), &weight) in sums.iter_mut().zip(values).zip(weights) {
-            *sum += product(value, weight);
+            *sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
         }
     }
-}
-
-#[inline(always)]
-fn product(value: i16, weight: i16) -> i32 {
-    value.wrapping_mul(weight).into()
 }

@@ -1,4 +1,4 @@
-//! One register of pairs of 16-bit numbers, which is also one of 32-bit sums, for each instruction set.
+//! One register of pairs of 16-bit numbers and one of 32-bit sums, for each instruction set.
 
 use crate::simd::{Level, level};
 
@@ -74,41 +74,46 @@ pub(super) fn dispatch<K: Kernel>(instructions: Instructions, kernel: K) {
     }
 }
 
-/// `LANES` sums of 32 bits, or as many pairs of 16-bit numbers. Unsafe because the machine must have the instructions.
+/// A register of `LANES` pairs of 16-bit numbers, and one of as many sums. Unsafe because the machine must have the
+/// instructions.
 pub(super) trait Pairs: Copy {
-    /// Sums in it; divides [`BLOCK`].
+    /// Pairs in it; divides [`BLOCK`].
     const LANES: usize;
-    /// All 0.
+    /// As many sums of 32 bits.
+    type Sums: Copy;
+    /// All pairs 0.
     unsafe fn zero() -> Self;
+    /// All sums 0.
+    unsafe fn no_sums() -> Self::Sums;
     /// The pair at the pointer (two readable numbers) in all lanes.
     unsafe fn splat(from: *const i16) -> Self;
     /// Reads `2 · LANES` numbers.
     unsafe fn load(from: *const i16) -> Self;
-    /// Writes `LANES` sums.
-    unsafe fn store(self, to: *mut i32);
+    /// Pairs of a number of `self` and the same one of `other`: two registers in an order that
+    /// [`store_interleaved`](Self::store_interleaved) undoes.
+    unsafe fn interleave(self, other: Self) -> (Self, Self);
     /// Adds to each sum both products of its pair.
-    unsafe fn plus_products(self, a: Self, b: Self) -> Self;
+    unsafe fn add_products(sums: Self::Sums, a: Self, b: Self) -> Self::Sums;
+    /// Writes `LANES` sums.
+    unsafe fn store(sums: Self::Sums, to: *mut i32);
+    /// Writes the `2 · LANES` sums of interleaved pairs in the order of the numbers.
+    unsafe fn store_interleaved(low: Self::Sums, high: Self::Sums, to: *mut i32);
 }
 
 /// Plain code, which the compiler may vectorise as it can.
 #[derive(Clone, Copy)]
 pub(super) struct Portable([[i16; 2]; 4]);
 
-impl Portable {
-    fn sums(self) -> [i32; 4] {
-        self.0.map(|[low, high]| i32::from(low) & 0xffff | i32::from(high) << 16)
-    }
-
-    fn of(sums: [i32; 4]) -> Self {
-        Self(sums.map(|sum| [sum as i16, (sum >> 16) as i16]))
-    }
-}
-
 impl Pairs for Portable {
     const LANES: usize = 4;
+    type Sums = [i32; 4];
     #[inline(always)]
     unsafe fn zero() -> Self {
         Self([[0; 2]; 4])
+    }
+    #[inline(always)]
+    unsafe fn no_sums() -> [i32; 4] {
+        [0; 4]
     }
     #[inline(always)]
     unsafe fn splat(from: *const i16) -> Self {
@@ -121,18 +126,29 @@ impl Pairs for Portable {
         Self(unsafe { from.cast::<[[i16; 2]; 4]>().read_unaligned() })
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut i32) {
-        // SAFETY: the caller gives four writable numbers.
-        unsafe { to.cast::<[i32; 4]>().write_unaligned(self.sums()) }
+    unsafe fn interleave(self, other: Self) -> (Self, Self) {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        let low = [[a[0], e[0]], [a[1], e[1]], [b[0], f[0]], [b[1], f[1]]];
+        let high = [[c[0], g[0]], [c[1], g[1]], [d[0], h[0]], [d[1], h[1]]];
+        (Self(low), Self(high))
     }
     #[inline(always)]
-    unsafe fn plus_products(self, a: Self, b: Self) -> Self {
-        let product = |i: usize, j: usize| i32::from(a.0[i][j]) * i32::from(b.0[i][j]);
-        let mut sums = self.sums();
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = sum.wrapping_add(product(i, 0)).wrapping_add(product(i, 1));
+    unsafe fn add_products(mut sums: [i32; 4], a: Self, b: Self) -> [i32; 4] {
+        for ((sum, a), b) in sums.iter_mut().zip(a.0).zip(b.0) {
+            let (one, other) = (i32::from(a[0]) * i32::from(b[0]), i32::from(a[1]) * i32::from(b[1]));
+            *sum = sum.wrapping_add(one).wrapping_add(other);
         }
-        Self::of(sums)
+        sums
+    }
+    #[inline(always)]
+    unsafe fn store(sums: [i32; 4], to: *mut i32) {
+        // SAFETY: the caller gives four writable numbers.
+        unsafe { to.cast::<[i32; 4]>().write_unaligned(sums) }
+    }
+    #[inline(always)]
+    unsafe fn store_interleaved(low: [i32; 4], high: [i32; 4], to: *mut i32) {
+        // SAFETY: the caller gives eight writable numbers.
+        unsafe { to.cast::<[[i32; 4]; 2]>().write_unaligned([low, high]) }
     }
 }
 
@@ -144,15 +160,20 @@ mod x86 {
     /// Writes one register type; every block is safe because the caller has the instructions and gives the memory.
     macro_rules! pairs {
         ($name:ident($register:ty), $lanes:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
-         |$s:ident, $a:ident, $b:ident| $products:expr) => {
+         $low:ident, $high:ident, $in_order:ident, |$s:ident, $a:ident, $b:ident| $products:expr) => {
             #[derive(Clone, Copy)]
             struct $name($register);
             // SAFETY of every block: see the macro's description.
             impl Pairs for $name {
                 const LANES: usize = $lanes;
+                type Sums = $register;
                 #[inline(always)]
                 unsafe fn zero() -> Self {
                     Self(unsafe { $zero() })
+                }
+                #[inline(always)]
+                unsafe fn no_sums() -> $register {
+                    unsafe { $zero() }
                 }
                 #[inline(always)]
                 unsafe fn splat(from: *const i16) -> Self {
@@ -163,16 +184,48 @@ mod x86 {
                     Self(unsafe { $load(from.cast()) })
                 }
                 #[inline(always)]
-                unsafe fn store(self, to: *mut i32) {
-                    unsafe { $store(to.cast(), self.0) }
+                unsafe fn interleave(self, other: Self) -> (Self, Self) {
+                    unsafe { (Self($low(self.0, other.0)), Self($high(self.0, other.0))) }
                 }
                 #[inline(always)]
-                unsafe fn plus_products(self, a: Self, b: Self) -> Self {
-                    let ($s, $a, $b) = (self.0, a.0, b.0);
-                    Self(unsafe { $products })
+                unsafe fn add_products($s: $register, a: Self, b: Self) -> $register {
+                    let ($a, $b) = (a.0, b.0);
+                    unsafe { $products }
+                }
+                #[inline(always)]
+                unsafe fn store(sums: $register, to: *mut i32) {
+                    unsafe { $store(to.cast(), sums) }
+                }
+                #[inline(always)]
+                unsafe fn store_interleaved(low: $register, high: $register, to: *mut i32) {
+                    unsafe {
+                        let (first, second) = $in_order(low, high);
+                        $store(to.cast(), first);
+                        $store(to.add($lanes).cast(), second);
+                    }
                 }
             }
         };
+    }
+
+    /// Interleaving works within 128 bits: these are their places in the order of the numbers.
+    #[inline(always)]
+    unsafe fn in_order_256(low: __m256i, high: __m256i) -> (__m256i, __m256i) {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            (_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+        }
+    }
+
+    /// As above, for four times 128 bits.
+    #[inline(always)]
+    unsafe fn in_order_512(low: __m512i, high: __m512i) -> (__m512i, __m512i) {
+        // SAFETY: the caller has AVX-512F.
+        unsafe {
+            let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+            let second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+            (_mm512_permutex2var_epi64(low, first, high), _mm512_permutex2var_epi64(low, second, high))
+        }
     }
 
     pairs!(
@@ -182,6 +235,9 @@ mod x86 {
         _mm256_set1_epi32,
         _mm256_loadu_si256,
         _mm256_storeu_si256,
+        _mm256_unpacklo_epi16,
+        _mm256_unpackhi_epi16,
+        in_order_256,
         |s, a, b| _mm256_add_epi32(s, _mm256_madd_epi16(a, b))
     );
     pairs!(
@@ -191,6 +247,9 @@ mod x86 {
         _mm512_set1_epi32,
         _mm512_loadu_si512,
         _mm512_storeu_si512,
+        _mm512_unpacklo_epi16,
+        _mm512_unpackhi_epi16,
+        in_order_512,
         |s, a, b| _mm512_add_epi32(s, _mm512_madd_epi16(a, b))
     );
     pairs!(
@@ -200,6 +259,9 @@ mod x86 {
         _mm512_set1_epi32,
         _mm512_loadu_si512,
         _mm512_storeu_si512,
+        _mm512_unpacklo_epi16,
+        _mm512_unpackhi_epi16,
+        in_order_512,
         |s, a, b| _mm512_dpwssd_epi32(s, a, b)
     );
 
