@@ -252,7 +252,8 @@ pub struct SampleArguments {
 /// Arguments of `sartor reproduce`.
 #[derive(Debug, Clone, Args)]
 pub struct ReproduceArguments {
-    /// table2, fig3, fig4, fig5, fig6, gong-lambda, gong-table3, gong-table4, gong-fig4 or lpirc-table1.
+    /// table2, fig3, fig4, fig5, fig6, gong-lambda, gong-table3, gong-table4, gong-fig4, lpirc-table1 or
+    /// proxyless-targets (searches alone, nothing is fine-tuned).
     #[arg(value_name = "WHAT")]
     pub what: String,
     /// Config whose run is used, and made if it is not there (default: configs/fashion-mnist.toml, with --quick

@@ -30,6 +30,7 @@ use crate::records::Generation;
 use crate::stages::search::hunt::Wanted;
 
 pub use bench::Bench;
+pub use gradient::{LANDING, Landing};
 pub use meter::{Meter, Tried};
 
 /// The method that every run has unless it says otherwise.

@@ -40,6 +40,26 @@ pub fn prepare(session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// The supernet and the prices alone.
+///
+/// # Errors
+/// As [`run`].
+pub fn prepare_supernet(session: &Session) -> Result<()> {
+    profile::run(session)?;
+    train::run(session).map(drop)
+}
+
+/// Everything up to the search's choice.
+///
+/// # Errors
+/// As [`run`].
+pub fn until_searched(session: &Session) -> Result<()> {
+    let costs = profile::run(session)?;
+    search::check_budget(session, &costs)?;
+    let supernet = train::run(session)?;
+    choose(session, &supernet, &costs).map(drop)
+}
+
 /// Everything up to the fine-tuned models, without files for runtimes.
 ///
 /// # Errors

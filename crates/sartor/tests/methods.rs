@@ -224,3 +224,67 @@ fn every_method_says_when_the_budget_is_impossible() {
         assert!(stderr.contains("hint: "), "{method}: {stderr}");
     }
 }
+
+/// The search's own checkpoint, once there is one.
+fn checkpoint(folder: &Path, method: &str) -> Option<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).ok()?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            match path.is_dir() {
+                true => folders.push(path),
+                false if name.starts_with(method) && name.ends_with(".safetensors") => return Some(path),
+                false => {}
+            }
+        }
+    }
+    None
+}
+
+/// Starts the program and kills it as soon as its search has left a checkpoint.
+fn kill_while_searching(place: &Path, arguments: &[&str], folder: &Path, method: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sartor"));
+    command
+        .args(arguments)
+        .current_dir(place)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().expect("the program starts");
+    while checkpoint(folder, method).is_none() {
+        assert!(child.try_wait().expect("can be asked").is_none(), "{method} ended without a checkpoint");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().expect("can be killed");
+    child.wait().expect("ends");
+}
+
+#[test]
+fn a_killed_search_by_gradient_goes_on_and_leaves_the_same_bytes() {
+    let place = place();
+    let files = [
+        "search/best.json",
+        "search/front.json",
+        "search/history.csv",
+        "search/steps.csv",
+        "search/landing.json",
+    ];
+    for (method, key) in
+        [("gong", "gong.search"), ("dnas", "dnas.gradient.search"), ("proxyless", "proxyless.search")]
+    {
+        let set = ["epochs=100000", "steps=500"].map(|setting| format!("method.{key}.{setting}"));
+        let start = ["run", "c.toml", "--method", method, "--set", &set[0], "--set", &set[1], "--set"];
+        let folders = ["whole", "killed"].map(|name| format!("run.folder={name}-{method}"));
+        run(place.path(), &[&start[..], &[&folders[0]]].concat(), 0);
+        let folder = place.path().join(format!("killed-{method}"));
+        let killed = [&start[..], &[&folders[1]]].concat();
+        kill_while_searching(place.path(), &killed, &folder, method);
+        let (_, stderr) = run(place.path(), &killed, 0);
+        assert!(stderr.contains("resumed after"), "{stderr}");
+        for name in files {
+            let bytes = |folder: &str| std::fs::read(place.path().join(folder).join(name)).expect(name);
+            let (whole, resumed) = (bytes(&format!("whole-{method}")), bytes(&format!("killed-{method}")));
+            assert_eq!(whole, resumed, "{method}: {name}");
+        }
+    }
+}

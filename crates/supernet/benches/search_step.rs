@@ -1,8 +1,11 @@
 //! What a step of a search by gradient costs beside a plain training step of the same network.
 //!
-//! `cargo bench -p sartor-supernet -- [--space NAME] [--steps N]` prints one JSON line: milliseconds (the median) of a
-//! plain quantized forward and backward pass of the largest network, of the same pass through the mixture of all
-//! choices, and of the mixing alone. The passes take turns, so that other work on the machine slows both alike.
+//! `cargo bench -p sartor-supernet --bench search_step -- [--space NAME] [--steps N]` prints one JSON line of milliseconds
+//! (medians): `plain_ms`, a quantized forward and backward pass of the largest network; `weights_ms` and
+//! `controller_ms`, the passes through the mixture of all choices that a first-order step of `gong` makes for the weights
+//! and for the controller; `mixing_ms`, the part of both that is not the engine's. `iteration` is both passes over one plain
+//! pass, `half` the same with a controller's batch of half the size. All take turns, so that other work on the machine
+//! slows all alike.
 #![allow(clippy::print_stdout)]
 
 use std::time::Instant;
@@ -32,45 +35,87 @@ fn main() {
 }
 
 fn run(space: &SearchSpace, steps: usize) -> Result<String, String> {
-    let failed = |error: sartor_supernet::SupernetError| error.to_string();
-    let choices = Choices::new(space, &Pinned::default()).map_err(failed)?;
-    let mut mixture = Mixture::new(&choices).map_err(failed)?;
-    let supernet = Supernet::new(space, 1);
-    let weights = mixture.inherit(&supernet).map_err(failed)?;
-    let (plain, plain_numbers) = plain(space, &mixture, &weights)?;
-    let mut stored = weights;
-    stored.resize(mixture.len(), RANGE);
-    let logits = vec![0.0; choices.options()];
-    let y = gumbel::relaxed(choices.all(), &logits, &logits, 1.0);
-    let coefficients = choices.coefficients_of(&y);
-    let (mut mixed, mut executors) = (Mixed::default(), [Executor::new(), Executor::new()]);
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let mut iteration = Iteration::new(space)?;
+    let (plain, plain_numbers) = plain(space, &iteration.mixture, &iteration.stored)?;
+    let mut executor = Executor::new();
+    let mut times: [Vec<f64>; 5] = Default::default();
     for _ in 0..steps + 2 {
         let started = Instant::now();
-        pass(&mut executors[0], &plain, &plain_numbers)?;
+        pass(&mut executor, &plain, &plain_numbers, BATCH)?;
         times[0].push(started.elapsed().as_secs_f64());
-        let started = Instant::now();
-        mixture.mix(&stored, &coefficients, &coefficients, &mut mixed);
-        let mixing = started.elapsed().as_secs_f64();
-        let gradients = pass(&mut executors[1], mixture.network(), &mixed.parameters)?;
-        let before = started.elapsed().as_secs_f64();
-        let (mut of_weights, mut of_coefficients) = (vec![0.0; stored.len()], vec![0.0; coefficients.len()]);
-        let into = (&mut of_weights[..], &mut of_coefficients[..]);
-        mixture.backward(&stored, &coefficients, &mixed, &gradients, into);
-        gumbel::backward(choices.all(), &y, &choices.backward(&of_coefficients), 1.0);
-        let whole = started.elapsed().as_secs_f64();
-        times[1].push(whole);
-        times[2].push(mixing + whole - before);
+        let [weights, mixing] = iteration.weights()?;
+        let [controller, after] = iteration.controller(BATCH)?;
+        let [half, _] = iteration.controller(BATCH / 2)?;
+        let each = [weights, controller, mixing + after, half];
+        times[1..].iter_mut().zip(each).for_each(|(times, time)| times.push(time));
     }
-    let [plain, search, mixing] = times.map(|times| median(&times[2..]));
+    let [plain, weights, controller, mixing, half] = times.map(|times| median(&times[2..]));
     Ok(format!(
-        "{{\"name\":\"search step\",\"space\":\"{}\",\"plain_ms\":{:.2},\"search_ms\":{:.2},\"mixing_ms\":{:.2},\"ratio\":{:.3}}}",
+        "{{\"name\":\"search step\",\"space\":\"{}\",\"plain_ms\":{:.2},\"weights_ms\":{:.2},\"controller_ms\":{:.2},\
+         \"mixing_ms\":{:.2},\"weights\":{:.3},\"controller\":{:.3},\"iteration\":{:.3},\"half\":{:.3}}}",
         space.name(),
         1e3 * plain,
-        1e3 * search,
+        1e3 * weights,
+        1e3 * controller,
         1e3 * mixing,
-        search / plain
+        weights / plain,
+        controller / plain,
+        (weights + controller) / plain,
+        (weights + half) / plain
     ))
+}
+
+/// What one step of `gong` computes with.
+struct Iteration {
+    choices: Choices,
+    mixture: Mixture,
+    mixed: Mixed,
+    stored: Vec<f32>,
+    y: Vec<f32>,
+    coefficients: Vec<f32>,
+    executor: Executor,
+}
+
+impl Iteration {
+    fn new(space: &SearchSpace) -> Result<Self, String> {
+        let failed = |error: sartor_supernet::SupernetError| error.to_string();
+        let choices = Choices::new(space, &Pinned::default()).map_err(failed)?;
+        let mixture = Mixture::new(&choices).map_err(failed)?;
+        let mut stored = mixture.inherit(&Supernet::new(space, 1)).map_err(failed)?;
+        stored.resize(mixture.len(), RANGE);
+        let logits = vec![0.0; choices.options()];
+        let y = gumbel::relaxed(choices.all(), &logits, &logits, 1.0);
+        let coefficients = choices.coefficients_of(&y);
+        let (mixed, executor) = (Mixed::default(), Executor::new());
+        Ok(Self { choices, mixture, mixed, stored, y, coefficients, executor })
+    }
+
+    /// Seconds of the weights' pass, and of what is not the engine's in it.
+    fn weights(&mut self) -> Result<[f64; 2], String> {
+        let started = Instant::now();
+        self.mixture.mix(&self.stored, &self.coefficients, &mut self.mixed);
+        self.mixture.quantize_inputs(&self.coefficients, false);
+        let before = started.elapsed().as_secs_f64();
+        let gradients = pass(&mut self.executor, self.mixture.network(), &self.mixed.parameters, BATCH)?;
+        let passed = started.elapsed().as_secs_f64();
+        let found = self.mixture.of_weights(&self.stored, &self.coefficients, &gradients);
+        std::hint::black_box(found);
+        let whole = started.elapsed().as_secs_f64();
+        Ok([whole, before + whole - passed])
+    }
+
+    /// The same of the controller's, which finds the weights mixed.
+    fn controller(&mut self, batch: usize) -> Result<[f64; 2], String> {
+        let started = Instant::now();
+        self.mixture.quantize_inputs(&self.coefficients, true);
+        let gradients = pass(&mut self.executor, self.mixture.network(), &self.mixed.parameters, batch)?;
+        let passed = started.elapsed().as_secs_f64();
+        let Self { choices, mixture, mixed, stored, y, coefficients, .. } = self;
+        let of_coefficients = mixture.of_coefficients(stored, coefficients, mixed, &gradients);
+        std::hint::black_box(gumbel::backward(choices.all(), y, &choices.backward(&of_coefficients), 1.0));
+        let whole = started.elapsed().as_secs_f64();
+        Ok([whole, whole - passed])
+    }
 }
 
 /// The largest network at 8 bits.
@@ -87,16 +132,21 @@ fn plain(space: &SearchSpace, mixture: &Mixture, weights: &[f32]) -> Result<(Net
     });
     let thresholds = thresholds.collect::<Result<_, String>>()?;
     let network = quantized_network(layout, &workload, &thresholds).map_err(|error| error.to_string())?;
-    let mut numbers = weights.to_vec();
+    let mut numbers = weights[..layout.len()].to_vec();
     numbers.resize(layout.len() + range_slots(&workload).len(), RANGE);
     Ok((network, numbers))
 }
 
-fn pass(executor: &mut Executor, network: &Network, numbers: &[f32]) -> Result<Vec<f32>, String> {
-    let images: Vec<f32> = (0..BATCH * network.image_length()).map(|i| (i as f32 * 0.7).sin()).collect();
-    let labels: Vec<usize> = (0..BATCH).map(|i| i % network.head.classes).collect();
+fn pass(
+    executor: &mut Executor,
+    network: &Network,
+    numbers: &[f32],
+    batch: usize,
+) -> Result<Vec<f32>, String> {
+    let images: Vec<f32> = (0..batch * network.image_length()).map(|i| (i as f32 * 0.7).sin()).collect();
+    let labels: Vec<usize> = (0..batch).map(|i| i % network.head.classes).collect();
     let failed = |error: sartor_engine::EngineError| error.to_string();
-    let logits = executor.forward_train(network, numbers, &images, BATCH).map_err(failed)?.to_vec();
+    let logits = executor.forward_train(network, numbers, &images, batch).map_err(failed)?.to_vec();
     let (mut upstream, mut gradients) = (vec![0.0; logits.len()], vec![0.0; numbers.len()]);
     cross_entropy(&logits, &labels, 0.1, 1.0, &mut upstream).map_err(failed)?;
     executor.backward(network, numbers, &upstream, &mut gradients).map_err(failed)?;

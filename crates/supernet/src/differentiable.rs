@@ -4,7 +4,8 @@
 //! hard, becomes the coefficients of a [`mixture`]: one network of the largest shape whose weights are mixed before
 //! they are convolved, so that a search step costs little more than a plain one. The gradient of the weights gives the
 //! gradient of the coefficients, and with the price of the expected or sampled candidate ([`cost`]) that of the logits.
-//! At the end the most probable candidate that meets the limits is taken ([`mod@derive`]).
+//! At the end the most probable candidate that meets the limits is taken ([`mod@derive`]). The steps of every search and
+//! their checkpoints are [`Search`]; a method adds where its gradients come from.
 //!
 //! | method | papers | file |
 //! |---|---|---|
@@ -23,7 +24,11 @@ pub mod gumbel;
 pub mod mixture;
 mod outcome;
 pub mod proxyless;
+mod search;
+mod settings;
+mod state;
 
 pub use choices::{Choices, Pinned, Precision};
 pub use cost::Costs;
 pub use outcome::{Counters, Observer, Outcome, Row};
+pub use search::{Rule, Search};

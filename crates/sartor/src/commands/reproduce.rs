@@ -7,6 +7,7 @@
 mod arms;
 mod claims;
 mod figures;
+mod landing;
 mod predictors;
 mod published;
 mod written;
@@ -24,7 +25,7 @@ use crate::pipeline;
 use crate::session::Session;
 use crate::talk;
 use claims::Verdict;
-use figures::{FIGURES, Figure};
+use figures::{Budget, FIGURES, Figure};
 use written::Record;
 
 /// The figure that is about predictors alone.
@@ -44,7 +45,10 @@ pub fn run(arguments: &ReproduceArguments, global: &Global) -> Result<()> {
     }
     let started = Instant::now();
     let base = Session::open(&target(arguments), global)?;
-    pipeline::prepare(&base)?;
+    match figure.map(|figure| figure.budget) {
+        Some(Budget::Targets(_)) => pipeline::prepare_supernet(&base)?,
+        _ => pipeline::prepare(&base)?,
+    }
     let mut record = Record::new(&base, what, arguments);
     let verdicts = match figure {
         None => predictors::run(&base, arguments, &mut record)?,

@@ -3,7 +3,7 @@
 //! Scores are kept in the stage's checkpoint by candidate, so that a resumed search asks again and is answered at
 //! once: it takes the same path, and counts the same work, as one that was never interrupted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -72,6 +72,7 @@ pub struct Bench<'a> {
     pub pairs: Option<&'a Pairs>,
     checkpoint: &'a Checkpoint,
     lookups_before: u64,
+    lookups_resumed: Cell<u64>,
     meter: RefCell<Meter>,
     known: RefCell<BTreeMap<String, Scored>>,
     asked: RefCell<BTreeSet<String>>,
@@ -101,6 +102,7 @@ impl<'a> Bench<'a> {
             pairs,
             checkpoint,
             lookups_before: prices.lookups(),
+            lookups_resumed: Cell::default(),
             meter: RefCell::default(),
             known: RefCell::new(known),
             asked: RefCell::default(),
@@ -204,9 +206,19 @@ impl<'a> Bench<'a> {
         count(&mut self.meter.borrow_mut());
     }
 
+    /// The stage's checkpoint, for methods with a state of their own.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        self.checkpoint
+    }
+
+    /// Counts look-ups that an earlier process did for the same search.
+    pub fn looked_up_before(&self, lookups: u64) {
+        self.lookups_resumed.set(self.lookups_resumed.get() + lookups);
+    }
+
     /// All that was counted so far.
     pub fn counters(&self) -> Counters {
-        let table_lookups = self.prices.lookups() - self.lookups_before;
+        let table_lookups = self.prices.lookups() - self.lookups_before + self.lookups_resumed.get();
         Counters { table_lookups, ..self.meter.borrow().counters() }
     }
 }

@@ -14,7 +14,6 @@ use sartor_supernet::differentiable::{Choices, Pinned};
 use super::gradient::{self, Aim};
 use super::{Bench, Proposal};
 use crate::config::methods::Gradient;
-use crate::progress::Progress;
 use crate::stages::search::hunt::Kind;
 
 /// The most probable candidate within the limits.
@@ -47,13 +46,9 @@ pub fn search(
         let dataset = bench.session.dataset()?;
         let mut search =
             Search::new(dataset, choices.clone(), costs, &weights, search_settings, bench.seed())?;
-        let progress = Progress::new(&gradient::title(name), search.total_steps() as u64, 0);
-        let mut observe = gradient::observer(progress, aim.reference);
-        while !search.is_done() {
-            observe(&search.step()?);
-        }
+        gradient::run(bench, (name, name), &mut search, aim.reference)?;
         let window = Window { low: 0.0, high: aim.limit.unwrap_or(f64::MAX) };
-        Ok(search.finish(window, &|candidate: &Candidate| domain.allows(candidate))?)
+        Ok(search.finish(&[window], &|candidate: &Candidate| domain.allows(candidate))?)
     })?;
-    gradient::propose(bench, &choices, &outcome)
+    gradient::propose(bench, &aim, &choices, &outcome)
 }

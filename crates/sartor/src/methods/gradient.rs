@@ -1,10 +1,14 @@
-//! What the searches by gradient share: prices in the form that they take, their limit, their history.
+//! What the searches by gradient share: prices in the form that they take, their limit, their steps and checkpoints,
+//! their history.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sartor_search::{AdditiveCosts, Domain, Metric};
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace};
 use sartor_supernet::Supernet;
-use sartor_supernet::differentiable::{Choices, Costs, Outcome, Row};
+use sartor_supernet::differentiable::{Choices, Costs, Outcome, Row, Rule, Search};
+use serde::{Deserialize, Serialize};
 
 use super::{Bench, Proposal};
 use crate::config::methods::Start;
@@ -12,9 +16,16 @@ use crate::progress::Progress;
 use crate::records::Generation;
 use crate::stages::Stage;
 use crate::stages::search::hunt::{Kind, Wanted};
+use crate::talk;
 
 /// Step by step, what the controller did.
 pub const STEPS: &str = "search/steps.csv";
+/// How near to what was asked for it came.
+pub const LANDING: &str = "search/landing.json";
+/// Steps since the last checkpoint are lost when killed; this bounds the loss.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
+/// Writing checkpoints takes at most this part of the time.
+const CHECKPOINT_SHARE: u32 = 20;
 /// Width at which a network that is searched in full precision is priced and deployed.
 const DEPLOYED_BITS: u8 = 8;
 
@@ -100,34 +111,107 @@ pub fn start(bench: &Bench<'_>, start: Start) -> Supernet {
     }
 }
 
-/// A progress bar as an observer.
-pub fn observer(mut progress: Progress, reference: f64) -> impl FnMut(&Row) {
-    move |row: &Row| {
-        let text = format!(
-            "loss {:.3}  {:.0} % of the batch  expected cost {:.1} %  entropy {:.2}",
-            row.training_loss,
-            100.0 * row.accuracy,
-            100.0 * row.expected_cost / reference,
-            row.entropy
-        );
-        progress.at(row.step as u64 + 1, &text);
+/// Takes a search's steps, from its checkpoint on where there is one; `name` is the method's, `label` the checkpoint's.
+///
+/// # Errors
+/// Divergence, a checkpoint that cannot be understood, or one that cannot be written.
+pub fn run<R: Rule>(
+    bench: &Bench<'_>,
+    (name, label): (&str, &str),
+    search: &mut Search<'_, R>,
+    reference: f64,
+) -> Result<()> {
+    let mut keeper = Keeper::new(bench, label);
+    keeper.resume(search)?;
+    let (done, total) = (search.position(), search.total_steps());
+    let title = format!("{} {name}", Stage::Search.title());
+    if done > 0 {
+        talk::stage_line(&title, &format!("resumed after {done} of {total} steps"));
+    }
+    let mut progress = Progress::new(&title, total as u64, done as u64);
+    while !search.is_done() {
+        let row = search.step()?;
+        progress.at(row.step as u64 + 1, &describe(&row, reference));
+        keeper.keep(search)?;
+    }
+    Ok(())
+}
+
+/// Keeps a search's checkpoint. Look-ups of steps that a killed process took are counted as if they had been taken again.
+struct Keeper<'b, 'a> {
+    bench: &'b Bench<'a>,
+    file: String,
+    look_ups_before: u64,
+    counted: u64,
+    last: Instant,
+    pause: Duration,
+}
+
+impl<'b, 'a> Keeper<'b, 'a> {
+    fn new(bench: &'b Bench<'a>, label: &str) -> Self {
+        let (file, look_ups_before) = (format!("{label}.safetensors"), bench.prices.lookups());
+        Self { bench, file, look_ups_before, counted: 0, last: Instant::now(), pause: CHECKPOINT_INTERVAL }
+    }
+
+    fn resume<R: Rule>(&mut self, search: &mut Search<'_, R>) -> Result<()> {
+        if let Some(bytes) = self.bench.checkpoint().read(&self.file)? {
+            self.counted = search.restore(&bytes).context("cannot go on from the search's checkpoint")?;
+            self.bench.looked_up_before(self.counted);
+        }
+        Ok(())
+    }
+
+    /// Writes one where it is time, and of the finished search.
+    fn keep<R: Rule>(&mut self, search: &Search<'_, R>) -> Result<()> {
+        if self.last.elapsed() < self.pause && !search.is_done() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let counted = self.counted + self.bench.prices.lookups() - self.look_ups_before;
+        self.bench.checkpoint().write(&self.file, &search.to_bytes(counted))?;
+        self.pause = CHECKPOINT_INTERVAL.max(started.elapsed() * CHECKPOINT_SHARE);
+        self.last = Instant::now();
+        Ok(())
     }
 }
 
-/// The title of the progress bar.
-pub fn title(method: &str) -> String {
-    format!("{} {method}", Stage::Search.title())
+fn describe(row: &Row, reference: f64) -> String {
+    format!(
+        "loss {:.3}  {:.0} % of the batch  expected cost {:.1} %  entropy {:.2}",
+        row.training_loss,
+        100.0 * row.accuracy,
+        100.0 * row.expected_cost / reference,
+        row.entropy
+    )
+}
+
+/// How near to what was asked for a search came; costs in the metric's unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Landing {
+    /// The metric.
+    pub metric: String,
+    /// What it should cost, or cost at most.
+    pub target: Option<f64>,
+    /// Expectation over the controller's probabilities at the end.
+    pub expected: f64,
+    /// Of the most probable candidate of all.
+    pub most_probable: f64,
+    /// Of the most probable one that meets the limits, which is proposed.
+    pub found: f64,
+    /// Natural logarithm of its probability over that of the most probable of all.
+    pub log_probability: f64,
 }
 
 /// Keeps the steps, counts the work, and proposes what was found.
 ///
 /// # Errors
 /// An unwritable folder.
-pub fn propose(bench: &Bench<'_>, choices: &Choices, outcome: &Outcome) -> Result<Proposal> {
+pub fn propose(bench: &Bench<'_>, aim: &Aim, choices: &Choices, outcome: &Outcome) -> Result<Proposal> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     outcome.history.iter().try_for_each(|row| writer.serialize(row))?;
     let text = writer.into_inner().map_err(|error| anyhow::anyhow!("cannot write the steps: {error}"))?;
     bench.session.folder.write(STEPS, &text)?;
+    bench.session.folder.write_json(LANDING, &landing(aim, outcome))?;
     let space = &bench.session.config.space;
     let candidate = deployed(space, &outcome.candidate);
     bench.count(|meter| {
@@ -141,6 +225,17 @@ pub fn propose(bench: &Bench<'_>, choices: &Choices, outcome: &Outcome) -> Resul
         stop_reason: "all steps taken".to_owned(),
         history: outcome.history.iter().map(generation).collect(),
     })
+}
+
+fn landing(aim: &Aim, outcome: &Outcome) -> Landing {
+    Landing {
+        metric: aim.metric.name().to_owned(),
+        target: aim.limit,
+        expected: outcome.expected_cost,
+        most_probable: outcome.most_probable_cost,
+        found: outcome.cost,
+        log_probability: outcome.log_probability,
+    }
 }
 
 /// Candidates that between them have every option: all of them were in the mixture.

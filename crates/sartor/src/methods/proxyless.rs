@@ -2,7 +2,8 @@
 //!
 //! Cai and others, "On-Device Image Classification with Proxyless Neural Architecture Search and Quantization-Aware
 //! Fine-tuning" (2019). The algorithm is `sartor_supernet::differentiable::proxyless`. It searches in full precision
-//! with prices at 8 bits; the found network is then quantized to 8 bits like any other's. The target is the budget.
+//! with prices at 8 bits; the found network is then quantized to 8 bits like any other's. The target is the budget. A search within other limits (see
+//! [`super::sequential`]) has a checkpoint of its own.
 
 use anyhow::Result;
 use sartor_search::{Domain, Metric};
@@ -11,7 +12,6 @@ use sartor_supernet::differentiable::proxyless::Search;
 
 use super::gradient::{self, Aim};
 use super::{Bench, Proposal};
-use crate::progress::Progress;
 use crate::stages::search::hunt::Kind;
 
 /// The most probable path near the limit, at 8 bits.
@@ -32,18 +32,15 @@ pub fn search(bench: &Bench<'_>, domain: &Domain<'_>) -> Result<Proposal> {
     let weights = gradient::start(bench, settings.start);
     let mut search_settings = settings.search.clone();
     search_settings.target = aim.percent().unwrap_or(search_settings.target);
+    let label = format!("proxyless-{}", search_settings.target);
     let (choices, outcome) = gradient::with_costs(bench, domain, &aim, |costs| {
         let dataset = bench.session.dataset()?;
         let space = domain.space();
         let mut search = Search::new(space, dataset, costs, &weights, search_settings, bench.seed())?;
-        let progress = Progress::new(&gradient::title("proxyless"), search.total_steps() as u64, 0);
-        let mut observe = gradient::observer(progress, aim.reference);
-        while !search.is_done() {
-            observe(&search.step()?);
-        }
+        gradient::run(bench, ("proxyless", &label), &mut search, aim.reference)?;
         let allowed = |candidate: &Candidate| domain.allows(&gradient::deployed(space, candidate));
         let limit = aim.limit.unwrap_or(f64::MAX);
-        Ok((search.choices().clone(), search.finish(limit, &allowed)?))
+        Ok((search.choices().clone(), search.finish_near(limit, &allowed)?))
     })?;
-    gradient::propose(bench, &choices, &outcome)
+    gradient::propose(bench, &aim, &choices, &outcome)
 }

@@ -8,7 +8,8 @@
 //! ∂²_{θw} L_trn · v ≈ (∂_θ L_trn(w + δv) − ∂_θ L_trn(w − δv)) / 2δ,     δ = 0.01 / ‖v‖
 //! ```
 //!
-//! so it costs four gradients instead of one. *First order* takes ε = 0: `∂_θ L_val(w, θ)`. With quantized weights the
+//! The training gradient is the one that the weights' own step takes, so a controller's step costs three passes instead of
+//! one. *First order* takes ε = 0: `∂_θ L_val(w, θ)`. With quantized weights the
 //! differences are those of the straight-through gradients.
 
 use crate::error::Result;
@@ -25,7 +26,18 @@ pub enum Side {
     HeldOut,
 }
 
-/// A loss and its two gradients.
+/// Which gradients are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Of the weights.
+    Weights,
+    /// Of the controller.
+    Controller,
+    /// Of both.
+    Both,
+}
+
+/// A loss and its gradients; one that was not asked for is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Gradients {
     /// The loss.
@@ -42,7 +54,7 @@ pub trait Losses {
     ///
     /// # Errors
     /// Whatever computing it fails with.
-    fn at(&mut self, side: Side, weights: &[f32], controller: &[f32]) -> Result<Gradients>;
+    fn at(&mut self, side: Side, weights: &[f32], controller: &[f32], of: Of) -> Result<Gradients>;
 }
 
 /// The first-order gradient of the controller, with the held-out loss.
@@ -50,11 +62,12 @@ pub trait Losses {
 /// # Errors
 /// What the losses fail with.
 pub fn first_order(losses: &mut dyn Losses, weights: &[f32], controller: &[f32]) -> Result<(f64, Vec<f32>)> {
-    let held = losses.at(Side::HeldOut, weights, controller)?;
+    let held = losses.at(Side::HeldOut, weights, controller, Of::Controller)?;
     Ok((held.loss, held.controller))
 }
 
-/// The gradient of the controller through one step of size `rate`, with the held-out loss after that step.
+/// The gradient of the controller through one step of size `rate` along `training`, the gradient of the weights on the
+/// training side, with the held-out loss after that step.
 ///
 /// # Errors
 /// What the losses fail with.
@@ -62,18 +75,18 @@ pub fn second_order(
     losses: &mut dyn Losses,
     weights: &[f32],
     controller: &[f32],
-    rate: f64,
+    (training, rate): (&[f32], f64),
 ) -> Result<(f64, Vec<f32>)> {
-    let training = losses.at(Side::Training, weights, controller)?;
-    let stepped = moved(weights, &training.weights, -rate);
-    let held = losses.at(Side::HeldOut, &stepped, controller)?;
+    let stepped = moved(weights, training, -rate);
+    let held = losses.at(Side::HeldOut, &stepped, controller, Of::Both)?;
     let norm = held.weights.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     if norm == 0.0 {
         return Ok((held.loss, held.controller));
     }
     let delta = DIFFERENCE / norm;
-    let ahead = losses.at(Side::Training, &moved(weights, &held.weights, delta), controller)?;
-    let behind = losses.at(Side::Training, &moved(weights, &held.weights, -delta), controller)?;
+    let mut beside =
+        |by| losses.at(Side::Training, &moved(weights, &held.weights, by), controller, Of::Controller);
+    let (ahead, behind) = (beside(delta)?, beside(-delta)?);
     let differences = ahead.controller.iter().zip(&behind.controller);
     let curvature = differences.map(|(a, b)| f64::from(a - b) / (2.0 * delta));
     let gradient = held.controller.iter().zip(curvature).map(|(&g, c)| (f64::from(g) - rate * c) as f32);
@@ -97,7 +110,7 @@ mod tests {
     const B: [f64; 2] = [0.4, 0.9];
 
     impl Losses for Toy {
-        fn at(&mut self, side: Side, weights: &[f32], controller: &[f32]) -> Result<Gradients> {
+        fn at(&mut self, side: Side, weights: &[f32], controller: &[f32], _: Of) -> Result<Gradients> {
             let (w, t) = ([0, 1].map(|i| f64::from(weights[i])), [0, 1].map(|i| f64::from(controller[i])));
             let narrow = |v: [f64; 2]| v.iter().map(|&v| v as f32).collect();
             let s = t[0] + t[1] * t[1];
@@ -137,7 +150,7 @@ mod tests {
     #[test]
     fn first_order_is_the_finite_difference_at_the_weights() {
         let (_, gradient) = first_order(&mut Toy, &WEIGHTS, &CONTROLLER).unwrap();
-        let value = |controller: &[f32]| Toy.at(Side::HeldOut, &WEIGHTS, controller).unwrap().loss;
+        let value = |controller: &[f32]| Toy.at(Side::HeldOut, &WEIGHTS, controller, Of::Both).unwrap().loss;
         for (i, got) in gradient.iter().enumerate() {
             assert!((numeric(value, i) - f64::from(*got)).abs() < TOLERANCE, "{i}");
         }
@@ -145,10 +158,11 @@ mod tests {
 
     #[test]
     fn second_order_is_the_finite_difference_through_the_step() {
-        let (loss, gradient) = second_order(&mut Toy, &WEIGHTS, &CONTROLLER, RATE).unwrap();
+        let training = Toy.at(Side::Training, &WEIGHTS, &CONTROLLER, Of::Weights).unwrap().weights;
+        let (loss, gradient) = second_order(&mut Toy, &WEIGHTS, &CONTROLLER, (&training, RATE)).unwrap();
         let value = |controller: &[f32]| {
-            let step = Toy.at(Side::Training, &WEIGHTS, controller).unwrap();
-            Toy.at(Side::HeldOut, &moved(&WEIGHTS, &step.weights, -RATE), controller).unwrap().loss
+            let step = Toy.at(Side::Training, &WEIGHTS, controller, Of::Both).unwrap();
+            Toy.at(Side::HeldOut, &moved(&WEIGHTS, &step.weights, -RATE), controller, Of::Both).unwrap().loss
         };
         assert!((loss - value(&CONTROLLER)).abs() < 1e-6);
         let (_, first) = first_order(&mut Toy, &WEIGHTS, &CONTROLLER).unwrap();

@@ -63,6 +63,12 @@ impl Expected {
         self.looked_up
     }
 
+    /// At least what the most expensive candidate costs.
+    pub fn most(&self) -> f64 {
+        let dearest = |terms: &Vec<Term>| terms.iter().map(|term| term.cost).fold(0.0, f64::max);
+        self.fixed + self.blocks.iter().map(dearest).sum::<f64>()
+    }
+
     /// E J, and its gradient with respect to the probabilities `p` of all options.
     pub fn value(&self, choices: &Choices, p: &[f32]) -> (f64, Vec<f32>) {
         let coefficients = choices.coefficients_of(p);

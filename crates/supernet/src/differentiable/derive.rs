@@ -5,8 +5,11 @@
 //! blocks, so blocks are added one after the other, keeping for every small range of the sum the most probable way to
 //! it; costs are added exactly, only the comparison is by range.
 
+use sartor_space::Candidate;
+
 use super::choices::{Choice, Choices};
 use super::cost::{Expected, Term};
+use crate::error::{Result, SupernetError};
 
 /// Ranges that the costs up to the window's end are cut into.
 const BINS: usize = 4096;
@@ -18,6 +21,39 @@ pub struct Window {
     pub low: f64,
     /// At most this.
     pub high: f64,
+}
+
+/// Windows that are tried below the one that is asked for.
+const LOWERED: usize = 100;
+
+/// The most probable candidate in the first of these windows in which `allowed` admits one, and the logarithm of its
+/// probability as [`most_probable`] gives it. Limits that the costs do not know may refuse a candidate: then the window's
+/// end is lowered by hundredths.
+///
+/// # Errors
+/// When there is none in any.
+pub fn affordable(
+    (choices, logits, expected): (&Choices, &[f32], &Expected),
+    windows: &[Window],
+    allowed: &dyn Fn(&Candidate) -> bool,
+) -> Result<(Candidate, f64)> {
+    for window in windows.iter().flat_map(|window| lowered(window, expected)) {
+        let Some((chosen, log)) = most_probable(choices, logits, expected, window) else { continue };
+        let candidate = choices.candidate(&chosen)?;
+        if allowed(&candidate) {
+            return Ok((candidate, log));
+        }
+    }
+    let low = windows.iter().map(|window| window.low).fold(f64::INFINITY, f64::min);
+    let high = windows.iter().map(|window| window.high).fold(0.0, f64::max);
+    Err(SupernetError::NothingAllowed { low, high })
+}
+
+/// The window, and narrower ones with lower ends.
+fn lowered(window: &Window, expected: &Expected) -> impl Iterator<Item = Window> + use<> {
+    let (low, high) = (window.low, window.high.min(expected.most()));
+    let step = (high - low.max(expected.fixed)) / LOWERED as f64;
+    (0..LOWERED).map(move |number| Window { low, high: high - number as f64 * step })
 }
 
 /// A way to some cost.

@@ -14,8 +14,20 @@ use super::bilevel::Side;
 #[derive(Debug, Clone)]
 struct Half {
     images: Vec<u32>,
+    batch: usize,
     order: Vec<u32>,
     epoch: Option<usize>,
+}
+
+impl Half {
+    fn new(images: &[u32], batch: usize) -> Self {
+        Self { images: images.to_vec(), batch: batch.min(images.len()), order: vec![], epoch: None }
+    }
+
+    /// Batches in one pass.
+    fn batches(&self) -> usize {
+        (self.images.len() / self.batch).max(1)
+    }
 }
 
 /// Batches by number: the same number always gives the same images.
@@ -23,18 +35,16 @@ struct Half {
 pub(super) struct Feed {
     training: Half,
     held_out: Half,
-    batch: usize,
     seed: u64,
     augmentation: Augmentation,
 }
 
 impl Feed {
-    /// Splits the training images; `share` of them are held out.
+    /// Splits the training images; `share` of them are held out. The batches are those of weights and controller.
     pub(super) fn new(
         dataset: &Dataset,
-        batch: usize,
+        (batch, controller_batch, augmentation): (usize, usize, Augmentation),
         share: f64,
-        augmentation: Augmentation,
         seed: u64,
     ) -> Result<Self> {
         let mut images: Vec<u32> = (0..dataset.train.len() as u32).collect();
@@ -43,15 +53,14 @@ impl Feed {
         if images.len() < 2 {
             return Err(SupernetError::EmptySplit { split: Part::Train.name() });
         }
-        let half = |images: &[u32]| Half { images: images.to_vec(), order: vec![], epoch: None };
         let (held_out, training) = images.split_at(held);
-        let batch = batch.min(training.len());
-        Ok(Self { training: half(training), held_out: half(held_out), batch, seed, augmentation })
+        let (training, held_out) = (Half::new(training, batch), Half::new(held_out, controller_batch));
+        Ok(Self { training, held_out, seed, augmentation })
     }
 
     /// Batches of weights' images in one pass over them.
     pub(super) fn steps_per_epoch(&self) -> usize {
-        (self.training.images.len() / self.batch).max(1)
+        self.training.batches()
     }
 
     /// Loads batch number `step` of a side into the workbench; returns how many images it has.
@@ -60,9 +69,8 @@ impl Feed {
             Side::Training => (&mut self.training, 0),
             Side::HeldOut => (&mut self.held_out, 1),
         };
-        let batch = self.batch.min(half.images.len());
-        let per_epoch = (half.images.len() / batch).max(1);
-        let (epoch, index) = (step / per_epoch, step % per_epoch);
+        let batch = half.batch;
+        let (epoch, index) = (step / half.batches(), step % half.batches());
         if half.epoch != Some(epoch) {
             let order = epoch_order(half.images.len(), self.seed.wrapping_add(salt), epoch as u64);
             half.order = order.iter().map(|&place| half.images[place as usize]).collect();

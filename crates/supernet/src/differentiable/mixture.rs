@@ -139,9 +139,8 @@ impl Mixture {
         extract(supernet.layout(), supernet.parameters(), &self.workload, &self.stored)
     }
 
-    /// Mixes the stored numbers with these coefficients into `into`; inputs are quantized at the widths with the
-    /// largest of the coefficients `sampled`.
-    pub fn mix(&mut self, stored: &[f32], coefficients: &[f32], sampled: &[f32], into: &mut Mixed) {
+    /// Mixes the stored numbers with these coefficients into `into`.
+    pub fn mix(&self, stored: &[f32], coefficients: &[f32], into: &mut Mixed) {
         into.parameters.clear();
         into.parameters.resize(self.mixed.len(), 0.0);
         into.quantized.resize_with(self.layers.len(), Vec::new);
@@ -150,26 +149,39 @@ impl Mixture {
         }
         into.parameters.extend(&stored[self.stored.len()..]);
         into.parameters.resize(self.mixed.len() + self.ranges.len() + self.ranges.shares(), 0.0);
-        self.ranges.place(&mut self.network, self.mixed.len(), sampled);
     }
 
-    /// From the gradients of the mixed numbers to those of the stored ones and of the coefficients; both are added to.
-    pub fn backward(
+    /// Quantizes inputs at the widths with the largest of the coefficients `sampled`. Where the others are `competing`, a
+    /// backward pass finds their gradients too; the weights' are the same either way.
+    pub fn quantize_inputs(&mut self, sampled: &[f32], competing: bool) {
+        self.ranges.place(&mut self.network, self.mixed.len(), sampled, competing);
+    }
+
+    /// From the gradients of the mixed numbers to those of the stored ones.
+    pub fn of_weights(&self, stored: &[f32], coefficients: &[f32], gradients: &[f32]) -> Vec<f32> {
+        let mut weights = vec![0.0; stored.len()];
+        for layer in &self.layers {
+            layer.of_weights(coefficients, gradients, &mut weights);
+        }
+        let ranges = &gradients[self.mixed.len()..][..self.ranges.len()];
+        weights[self.stored.len()..].copy_from_slice(ranges);
+        weights
+    }
+
+    /// From the gradients of the mixed numbers to those of the coefficients.
+    pub fn of_coefficients(
         &self,
         stored: &[f32],
         coefficients: &[f32],
         mixed: &Mixed,
         gradients: &[f32],
-        into: (&mut [f32], &mut [f32]),
-    ) {
-        let (weights, of_coefficients) = into;
+    ) -> Vec<f32> {
+        let mut found = vec![0.0; coefficients.len()];
         for (layer, quantized) in self.layers.iter().zip(&mixed.quantized) {
-            layer.backward(stored, coefficients, quantized, gradients, (weights, of_coefficients));
+            layer.of_coefficients(stored, coefficients, quantized, gradients, &mut found);
         }
-        let (ranges, shares) = gradients[self.mixed.len()..].split_at(self.ranges.len());
-        let to = &mut weights[self.stored.len()..];
-        to.iter_mut().zip(ranges).for_each(|(to, g)| *to += g);
-        self.ranges.backward(shares, of_coefficients);
+        self.ranges.backward(&gradients[self.mixed.len() + self.ranges.len()..], &mut found);
+        found
     }
 
     /// Starting ranges, from what flows through the network with these weights in full precision.

@@ -35,6 +35,8 @@ pub struct Row {
     pub expected_cost: f64,
     /// Mean entropy of the choices, 1 (nothing decided) to 0.
     pub entropy: f64,
+    /// Of the constraint, after the step; 0 where none is adapted.
+    pub multiplier: f64,
 }
 
 /// Is told about every step.
@@ -58,6 +60,8 @@ pub struct Outcome {
     pub cost: f64,
     /// Expected cost of the controller at the end.
     pub expected_cost: f64,
+    /// Cost of the most probable candidate of all, within the limits or not.
+    pub most_probable_cost: f64,
     /// Natural logarithm of the candidate's probability over that of the most probable candidate of all.
     pub log_probability: f64,
     /// What the search has cost.

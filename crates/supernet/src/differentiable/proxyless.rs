@@ -17,42 +17,52 @@
 //! is a single path, the smallest that holds both. The found network is trained in full precision and then quantized to
 //! 8 bits with fake-quantization fine-tuning, as in section 3.2.
 //!
-//! Differs from the paper: operations share weights instead of having their own, so that every method here has the same
+//! So that the network that is found costs what was asked for, three things are added, which are ours ([`Settings::pursuit`],
+//! [`Settings::sharpness`], [`Settings::tolerance`]):
+//!
+//! ```text
+//! L = L_CE + m (E[LAT] / LAT_ref − 1),   m = μ + ρ (E[LAT] / LAT_ref − 1),   μ ← μ + rate · ρ (E[LAT] / LAT_ref − 1)
+//! α ← s α with s > 1 in the second half
+//! ```
+//!
+//! the method of multipliers for E[LAT] = LAT_ref, from both sides, because a weight that is fixed lands wherever
+//! cross-entropy and latency balance; gates that are decided in the end, so that the most probable path costs what the
+//! expectation does; and a knapsack over blocks ([`super::derive`]) that takes the most probable of all paths within the
+//! tolerance below the target, by the exact table of costs.
+//!
+//! Differs from the paper otherwise: operations share weights instead of having their own, so that every method here has the same
 //! supernet; the latency gradient is exact over all paths, not over the two drawn ones; equation 3 as typeset vanishes
-//! at the target, so [`Loss`] offers the forms that work; the found path is the most probable one *near the target*.
-//! Costs are in percent of a reference, as in [`super::cost`].
+//! at the target, so [`Loss`] offers the forms that work. Costs are in percent of a reference, as in [`super::cost`].
 
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-use sartor_engine::optimizer::{Adam, Sgd};
+use sartor_engine::Network;
 use sartor_space::{Candidate, SearchSpace, Subnet};
 
-use crate::data::{Augmentation, Dataset};
+use crate::data::Dataset;
 use crate::error::Result;
 use crate::objective::{Objective, Outcome as Answer, Scratch};
 use crate::parameters::Layout;
-use crate::progress::check_loss;
 use crate::random::{Purpose, stream};
-use crate::schedule::learning_rate;
 use crate::supernet::Supernet;
+use crate::work::Work;
 use crate::workbench::Workbench;
 
 use super::bilevel::Side;
-use super::choices::{Choice, Choices, Pinned, Precision};
-use super::cost::{Costs, Expected};
+use super::choices::{Choices, Pinned, Precision};
+use super::cost::Costs;
 use super::derive::Window;
 use super::feed::Feed;
-use super::gong::derive;
 use super::gumbel;
 use super::mixture::{Mixed, Mixture};
-use super::outcome::{Counters, Observer, Outcome, Row};
+use super::outcome::{Observer, Outcome};
+use super::search::{Decided, Here, Rule, Start, Trained};
+use super::settings::Shared;
+use gates::{Pair, add_gates, draw, gates, hull};
 
+mod gates;
 mod settings;
 
 pub use settings::{Loss, Settings};
 
-/// Name for messages.
-const PHASE: &str = "search";
 /// The choices of a search: whole operations, in full precision.
 ///
 /// # Errors
@@ -62,35 +72,18 @@ pub fn choices(space: &SearchSpace) -> Result<Choices> {
 }
 
 /// A search, step by step.
-pub struct Search<'a> {
+pub type Search<'a> = super::search::Search<'a, Proxyless<'a>>;
+
+/// Where the gradients come from.
+pub struct Proxyless<'a> {
     settings: Settings,
-    choices: Choices,
-    costs: Costs<'a>,
-    expected: Expected,
     layout: Layout,
-    weights: Vec<f32>,
-    velocity: Vec<f32>,
-    decay_mask: Vec<bool>,
-    logits: Vec<f32>,
-    moments: [Vec<f32>; 2],
     workbench: Workbench<'a>,
     feed: Feed,
     objective: Objective,
     scratch: Scratch,
     mixed: Mixed,
     gradients: Vec<f32>,
-    counters: Counters,
-    history: Vec<Row>,
-    step: usize,
-    steps: usize,
-    seed: u64,
-}
-
-/// Two options of a choice: the one that is active, and the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pair {
-    active: usize,
-    other: usize,
 }
 
 impl<'a> Search<'a> {
@@ -109,201 +102,27 @@ impl<'a> Search<'a> {
         settings.check()?;
         let choices = choices(space)?;
         let mixture = Mixture::new(&choices)?;
-        let weights = mixture.inherit(supernet)?;
-        let expected = Expected::new(&choices, &costs);
         let images = dataset.train.len().max(1);
         let share = settings.held_out_images.min(images / 2) as f64 / images as f64;
-        let augmentation = Augmentation { shift: settings.shift, flip: settings.flip };
-        let feed = Feed::new(dataset, settings.batch, share, augmentation, seed)?;
-        let most = settings.epochs * feed.steps_per_epoch();
-        let options = choices.options();
-        Ok(Self {
-            steps: settings.steps.map_or(most, |steps| steps.min(most)),
-            counters: Counters { look_ups: expected.looked_up(), ..Counters::default() },
-            workbench: Workbench::new(space, dataset, seed)?,
-            objective: Objective {
-                label_smoothing: settings.label_smoothing,
-                distillation: 0.0,
-                micro_batch: None,
-            },
+        let feed = Feed::new(dataset, settings.images(), share, seed)?;
+        let start = Start {
+            weights: mixture.inherit(supernet)?,
             decay_mask: mixture.decay_mask(),
+            steps_per_epoch: feed.steps_per_epoch(),
+            multiplier: settings.first_multiplier(),
+            seed,
+        };
+        let rule = Proxyless {
             layout: mixture.layout().clone(),
-            velocity: vec![0.0; weights.len()],
-            logits: vec![0.0; options],
-            moments: [vec![0.0; options], vec![0.0; options]],
+            workbench: Workbench::new(space, dataset, seed)?,
+            objective: settings.objective(),
             scratch: Scratch::default(),
             mixed: Mixed::default(),
             gradients: vec![],
-            history: vec![],
-            step: 0,
             settings,
-            choices,
-            costs,
-            expected,
-            weights,
             feed,
-            seed,
-        })
-    }
-
-    /// Whether every step is taken.
-    pub fn is_done(&self) -> bool {
-        self.step >= self.steps
-    }
-
-    /// Steps of the whole search.
-    pub fn total_steps(&self) -> usize {
-        self.steps
-    }
-
-    /// The choices.
-    pub fn choices(&self) -> &Choices {
-        &self.choices
-    }
-
-    /// The controller's logits.
-    pub fn logits(&self) -> &[f32] {
-        &self.logits
-    }
-
-    /// Bytes of the engine's buffers.
-    pub fn memory(&self) -> usize {
-        self.workbench.executor.memory()
-    }
-
-    /// One step of the weights of one path and, after the warm-up, one of the controller.
-    ///
-    /// # Errors
-    /// Divergence, with the step.
-    pub fn step(&mut self) -> Result<Row> {
-        let step = self.step;
-        let answer = self.weight_step().map_err(|error| error.in_step(PHASE, step))?;
-        check_loss(answer.0.loss, self.choices.space().input().classes, PHASE, step)?;
-        let started = step as f64 >= self.settings.warm_up * self.steps as f64;
-        let held_out =
-            if started { Some(self.controller_step().map_err(|e| e.in_step(PHASE, step))?) } else { None };
-        self.step += 1;
-        let p = gumbel::probabilities(self.choices.all(), &self.logits);
-        let row = Row {
-            step,
-            steps: self.steps,
-            temperature: 0.0,
-            training_loss: answer.0.loss,
-            accuracy: answer.0.correct as f64 / answer.1 as f64,
-            held_out_loss: held_out.or(self.history.last().and_then(|row| row.held_out_loss)),
-            expected_cost: self.expected.value(&self.choices, &p).0,
-            entropy: gumbel::entropy(self.choices.all(), &self.logits),
         };
-        self.history.push(row.clone());
-        Ok(row)
-    }
-
-    /// Equation 1: one path is drawn and trained.
-    fn weight_step(&mut self) -> Result<(Answer, usize)> {
-        let mut rng = stream(self.seed, Purpose::Controller, [0, self.step as u64, 0]);
-        let noise = gumbel::noise(self.logits.len(), &mut rng);
-        let chosen = gumbel::hard(self.choices.all(), &self.logits, &noise);
-        let coefficients = self.choices.coefficients_of(&self.choices.one_hot(&chosen));
-        let path = self.choices.candidate(&chosen)?.subnet;
-        let (answer, images, gradients, _) = self.pass(Side::Training, path, &coefficients)?;
-        let sgd = Sgd {
-            momentum: self.settings.momentum as f32,
-            nesterov: true,
-            weight_decay: self.settings.weight_decay as f32,
-        };
-        let rate = learning_rate(self.settings.learning_rate, self.step, 0, self.steps) as f32;
-        sgd.step(&mut self.weights, &gradients, &mut self.velocity, rate, &self.decay_mask)?;
-        Ok((answer, images))
-    }
-
-    /// Forward and backward through the network of `hull` with these coefficients; the gradients of weights and of
-    /// coefficients.
-    fn pass(
-        &mut self,
-        side: Side,
-        hull: Subnet,
-        coefficients: &[f32],
-    ) -> Result<(Answer, usize, Vec<f32>, Vec<f32>)> {
-        let workload = self.choices.space().lower(&Candidate { subnet: hull, policy: None });
-        let mut mixture = Mixture::within(&self.choices, &self.layout, workload)?;
-        mixture.mix(&self.weights, coefficients, coefficients, &mut self.mixed);
-        let images = self.feed.load(&mut self.workbench, side, self.step);
-        self.gradients.clear();
-        self.gradients.resize(self.mixed.parameters.len(), 0.0);
-        let model = (mixture.network(), &self.mixed.parameters[..]);
-        let answer = self.objective.accumulate(
-            &mut self.workbench,
-            model,
-            &mut self.scratch,
-            1.0,
-            &mut self.gradients,
-        )?;
-        self.workbench.work.add_step(images);
-        let (mut of_weights, mut of_coefficients) =
-            (vec![0.0; self.weights.len()], vec![0.0; coefficients.len()]);
-        let into = (&mut of_weights[..], &mut of_coefficients[..]);
-        mixture.backward(&self.weights, coefficients, &self.mixed, &self.gradients, into);
-        Ok((answer, images, of_weights, of_coefficients))
-    }
-
-    /// The controller's step; returns the held-out loss.
-    fn controller_step(&mut self) -> Result<f64> {
-        let mut rng = stream(self.seed, Purpose::Controller, [1, self.step as u64, 0]);
-        let p = gumbel::probabilities(self.choices.all(), &self.logits);
-        let pairs: Vec<Pair> = self.choices.all().iter().map(|choice| draw(&p, choice, &mut rng)).collect();
-        let hull = self.hull(&pairs)?;
-        let (coefficients, idle) = self.gates(&pairs);
-        let (answer, _, _, mut of_coefficients) = self.pass(Side::HeldOut, hull, &coefficients)?;
-        idle.iter().for_each(|&place| of_coefficients[place] = 0.0);
-        let of_gates = self.choices.backward(&of_coefficients);
-        let percent = 100.0 / self.costs.reference;
-        let (expected, of_p) = self.expected.value(&self.choices, &p);
-        let (of_loss, of_cost) = self.settings.factors(answer.loss, expected * percent);
-        let mut gradient = gumbel::backward(self.choices.all(), &p, &of_p, 1.0);
-        gradient.iter_mut().for_each(|g| *g *= (of_cost * percent) as f32);
-        for (choice, pair) in self.choices.all().iter().zip(&pairs) {
-            add_gates(choice, pair, &p, &of_gates, of_loss as f32, &mut gradient);
-        }
-        self.counters.controller_steps += 1;
-        let [first, second] = &mut self.moments;
-        let (time, rate) = (self.counters.controller_steps, self.settings.controller_rate as f32);
-        let adam = Adam { beta1: 0.0, ..Adam::default() };
-        adam.step(&mut self.logits, &gradient, first, second, time, rate, &vec![false; gradient.len()])?;
-        Ok(answer.loss)
-    }
-
-    /// The smallest network that holds both options of every pair.
-    fn hull(&self, pairs: &[Pair]) -> Result<Subnet> {
-        let both = [Pair::active as fn(&Pair) -> usize, Pair::other].map(|which| {
-            let chosen: Vec<usize> = pairs.iter().map(which).collect();
-            let y = self.choices.one_hot(&chosen);
-            self.choices.shapes(&self.choices.coefficients_of(&y))
-        });
-        let [active, other] = both;
-        let blocks = active.into_iter().zip(other).map(|pair| match pair {
-            (Some(a), Some(b)) => Some(self.choices.covering(a, b)),
-            (one, two) => one.or(two),
-        });
-        Ok(Subnet { blocks: blocks.collect() })
-    }
-
-    /// The coefficients of the active options. Where a block's active option is none of its operations, the other one's
-    /// shape stands in and its presence is zero; `idle` are the coefficients of shapes that stand in.
-    fn gates(&self, pairs: &[Pair]) -> (Vec<f32>, Vec<usize>) {
-        let chosen: Vec<usize> = pairs.iter().map(Pair::active).collect();
-        let mut coefficients = self.choices.coefficients_of(&self.choices.one_hot(&chosen));
-        let mut idle = vec![];
-        for (choice, pair) in self.choices.all().iter().zip(pairs) {
-            let sets = |option: usize| self.choices.sets(choice.range.start + option);
-            let Some(places) = choice.block.and_then(|block| self.choices.block(block)) else { continue };
-            if sets(pair.active).is_empty() {
-                for &place in sets(pair.other).iter().filter(|&&place| place != places.active) {
-                    coefficients[place] = 1.0;
-                    idle.push(place);
-                }
-            }
-        }
-        (coefficients, idle)
+        Ok(Self::starting(rule, choices, costs, start))
     }
 
     /// The most probable path near the target that `allowed` admits, and costs at most `limit`; the most probable one
@@ -311,74 +130,123 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// When there is none at all.
-    pub fn finish(self, limit: f64, allowed: &dyn Fn(&Candidate) -> bool) -> Result<Outcome> {
-        let (target, tolerance) =
-            (self.settings.target * self.costs.reference / 100.0, self.settings.tolerance);
+    pub fn finish_near(self, limit: f64, allowed: &dyn Fn(&Candidate) -> bool) -> Result<Outcome> {
+        let Settings { target, tolerance, .. } = self.rule.settings;
+        let target = target * self.reference() / 100.0;
         let high = limit.min(target * (1.0 + tolerance));
         let near = Window { low: target * (1.0 - tolerance), high };
-        let find = |window| derive(&self.choices, &self.logits, &self.expected, window, allowed);
-        let (candidate, log_probability) = find(near).or_else(|_| find(Window { low: 0.0, high }))?;
-        let cost = (self.costs.whole)(&candidate);
-        let p = gumbel::probabilities(self.choices.all(), &self.logits);
-        Ok(Outcome {
-            candidate,
-            cost,
-            log_probability,
-            expected_cost: self.expected.value(&self.choices, &p).0,
-            counters: Counters { work: self.workbench.work, ..self.counters },
-            history: self.history,
-        })
+        self.finish(&[near, Window { low: 0.0, high }], allowed)
     }
 }
 
-impl Pair {
-    fn active(&self) -> usize {
-        self.active
+impl Rule for Proxyless<'_> {
+    const BETA1: f32 = 0.0;
+
+    fn settings(&self) -> &dyn Shared {
+        &self.settings
     }
 
-    fn other(&self) -> usize {
-        self.other
+    fn work(&self) -> Work {
+        self.workbench.work
     }
-}
 
-/// Two different options by their probabilities, and which of the two is active by theirs again.
-fn draw(p: &[f32], choice: &Choice, rng: &mut ChaCha8Rng) -> Pair {
-    let weights: Vec<f64> = p[choice.range.clone()].iter().map(|&p| f64::from(p)).collect();
-    let first = pick(&weights, None, rng);
-    let second = pick(&weights, Some(first), rng);
-    let share = weights[first] / (weights[first] + weights[second]).max(f64::MIN_POSITIVE);
-    match rng.random::<f64>() < share {
-        true => Pair { active: first, other: second },
-        false => Pair { active: second, other: first },
+    fn go_on_from(&mut self, work: Work) {
+        self.workbench.work = work;
     }
-}
 
-fn pick(weights: &[f64], without: Option<usize>, rng: &mut ChaCha8Rng) -> usize {
-    let weight = |index: usize| if Some(index) == without { 0.0 } else { weights[index].max(1e-12) };
-    let total: f64 = (0..weights.len()).map(weight).sum();
-    let mut left = rng.random::<f64>() * total;
-    for index in (0..weights.len()).filter(|&index| Some(index) != without) {
-        left -= weight(index);
-        if left < 0.0 {
-            return index;
+    fn memory(&self) -> usize {
+        self.workbench.executor.memory()
+    }
+
+    fn images(&self) -> &str {
+        &self.workbench.dataset.hash
+    }
+
+    fn temperature(&self, _: usize, _: usize) -> f64 {
+        0.0
+    }
+
+    fn turn(&self, _: usize, _: usize) -> bool {
+        true
+    }
+
+    fn sharpening(&self, step: usize, steps: usize) -> f32 {
+        self.settings.sharpening_at(step, steps)
+    }
+
+    /// Equation 1: one path is drawn and trained.
+    fn train(&mut self, here: &Here<'_>) -> Result<Trained> {
+        let mut rng = stream(here.seed, Purpose::Controller, [0, here.step as u64, 0]);
+        let noise = gumbel::noise(here.logits.len(), &mut rng);
+        let chosen = gumbel::hard(here.choices.all(), here.logits, &noise);
+        let coefficients = here.choices.coefficients_of(&here.choices.one_hot(&chosen));
+        let path = here.choices.candidate(&chosen)?.subnet;
+        let pass = self.pass(here, Side::Training, path, &coefficients)?;
+        let gradient = pass.mixture.of_weights(here.weights, &coefficients, &self.gradients);
+        let accuracy = pass.answer.correct as f64 / pass.images as f64;
+        Ok(Trained { loss: pass.answer.loss, accuracy, gradient })
+    }
+
+    /// The gradient of the gates, and that of the expected latency.
+    fn decide(&mut self, here: &Here<'_>, _: &Trained, _: f64) -> Result<Decided> {
+        let (all, p) = (here.choices.all(), gumbel::probabilities(here.choices.all(), here.logits));
+        let mut rng = stream(here.seed, Purpose::Controller, [1, here.step as u64, 0]);
+        let pairs: Vec<Pair> = all.iter().map(|choice| draw(&p, choice, &mut rng)).collect();
+        let (loss, of_gates) = self.of_gates(here, &pairs)?;
+        let percent = 100.0 / here.costs.reference;
+        let (expected, of_p) = here.expected.value(here.choices, &p);
+        let reachable = here.expected.most() * percent;
+        let push = self.settings.push((loss, expected * percent), here.multiplier, reachable);
+        let mut gradient = gumbel::backward(all, &p, &of_p, 1.0);
+        gradient.iter_mut().for_each(|g| *g *= (push.of_cost * percent) as f32);
+        for (choice, pair) in all.iter().zip(&pairs) {
+            add_gates(choice, pair, &p, &of_gates, push.of_loss as f32, &mut gradient);
         }
+        Ok(Decided { loss, gradient, multiplier: push.multiplier, looked_up: 0 })
     }
-    (0..weights.len()).rev().find(|&index| Some(index) != without).unwrap_or(0)
 }
 
-/// ∂L/∂α of the two options that were drawn, with their probabilities among the two.
-fn add_gates(choice: &Choice, pair: &Pair, p: &[f32], gates: &[f32], scale: f32, gradient: &mut [f32]) {
-    let (i, j) = (choice.range.start + pair.active, choice.range.start + pair.other);
-    let share = p[i] / (p[i] + p[j]).max(f32::MIN_POSITIVE);
-    let slope = scale * share * (1.0 - share) * (gates[i] - gates[j]);
-    gradient[i] += slope;
-    gradient[j] -= slope;
+/// One pass through one path.
+struct Pass {
+    mixture: Mixture,
+    answer: Answer,
+    images: usize,
+}
+
+impl Proxyless<'_> {
+    /// Forward and backward through the network of `hull` with these coefficients.
+    fn pass(&mut self, here: &Here<'_>, side: Side, hull: Subnet, coefficients: &[f32]) -> Result<Pass> {
+        let workload = here.choices.space().lower(&Candidate { subnet: hull, policy: None });
+        let mixture = Mixture::within(here.choices, &self.layout, workload)?;
+        mixture.mix(here.weights, coefficients, &mut self.mixed);
+        let images = self.feed.load(&mut self.workbench, side, here.step);
+        self.gradients.clear();
+        self.gradients.resize(self.mixed.parameters.len(), 0.0);
+        let answer = self.run(mixture.network())?;
+        self.workbench.work.add_step(images);
+        Ok(Pass { mixture, answer, images })
+    }
+
+    fn run(&mut self, network: &Network) -> Result<Answer> {
+        let Self { objective, workbench, scratch, mixed, gradients, .. } = self;
+        objective.accumulate(workbench, (network, &mixed.parameters[..]), scratch, 1.0, gradients)
+    }
+
+    /// Held-out loss of the active options, and ∂L/∂g of every option.
+    fn of_gates(&mut self, here: &Here<'_>, pairs: &[Pair]) -> Result<(f64, Vec<f32>)> {
+        let (coefficients, idle) = gates(here.choices, pairs);
+        let pass = self.pass(here, Side::HeldOut, hull(here.choices, pairs), &coefficients)?;
+        let (mixed, gradients) = (&self.mixed, &self.gradients);
+        let mut found = pass.mixture.of_coefficients(here.weights, &coefficients, mixed, gradients);
+        idle.iter().for_each(|&place| found[place] = 0.0);
+        Ok((pass.answer.loss, here.choices.backward(&found)))
+    }
 }
 
 /// Runs a whole search; the found path costs at most `limit`.
 ///
 /// # Errors
-/// As [`Search::new`], [`Search::step`] and [`Search::finish`].
+/// As [`Search::new`], [`step`](super::search::Search::step) and [`Search::finish_near`].
 pub fn search(
     dataset: &Dataset,
     costs: Costs<'_>,
@@ -388,11 +256,8 @@ pub fn search(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let mut search = Search::new(space, dataset, costs, supernet, settings, seed)?;
-    while !search.is_done() {
-        let row = search.step()?;
-        observer.row(&row);
-    }
-    search.finish(limit, allowed)
+    search.run_all(observer)?;
+    search.finish_near(limit, allowed)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use sartor_search::Metric;
 use serde::Serialize;
 
 use super::figures::{Arm, Budget, Figure};
@@ -10,7 +11,7 @@ use crate::cli::{Global, ReproduceArguments, Target};
 use crate::config::Config;
 use crate::config::sections;
 use crate::failure::{Exit, exit_code};
-use crate::methods;
+use crate::methods::{self, LANDING, Landing};
 use crate::pipeline;
 use crate::records::{Best, Score};
 use crate::session::{SEARCH_SECONDS, Session};
@@ -36,7 +37,7 @@ const QUICK: [&str; 10] = [
 const NO_LIMIT: f64 = 1e9;
 
 /// One arm under one budget with one seed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Row {
     /// The arm's label.
     pub arm: String,
@@ -62,6 +63,10 @@ pub struct Row {
     pub bitops: Option<f64>,
     /// The latency limit, if there was one.
     pub latency_limit_ms: Option<f64>,
+    /// Expected latency when a search by gradient on latency ended.
+    pub expected_latency_ms: Option<f64>,
+    /// Latency of the candidate that it liked best, whatever the limit.
+    pub most_probable_latency_ms: Option<f64>,
     /// Seconds of the search alone, before its proposals were measured.
     pub search_seconds: Option<f64>,
     /// Optimiser steps during the search.
@@ -91,6 +96,7 @@ pub fn run(
     let budgets = match (figure.budget, arguments.quick) {
         (Budget::Times(quick, _) | Budget::BitOps(quick, _), true) => quick,
         (Budget::Times(_, full) | Budget::BitOps(_, full), false) => full,
+        (Budget::Targets(shares), _) => shares,
         (Budget::Free, _) => &[1.0],
     };
     let mut rows = Vec::new();
@@ -119,7 +125,11 @@ impl Plan<'_> {
         let overrides = self.overrides(target, global, base)?;
         let global = Global { overrides, ..global.clone() };
         let session = Session::open_method(target, &global, Some(base))?;
-        match pipeline::until_finetuned(&session) {
+        let done = match self.figure.budget {
+            Budget::Targets(_) => pipeline::until_searched(&session),
+            _ => pipeline::until_finetuned(&session),
+        };
+        match done {
             Ok(()) => self.row(&session),
             Err(error) if exit_code(&error) == Exit::Infeasible => Ok(self.empty(&error.to_string())),
             Err(error) => Err(error),
@@ -149,24 +159,34 @@ impl Plan<'_> {
             Budget::Times(..) => configured
                 .map(|(name, value)| format!("search.budget.{name}={:?}", value * self.budget))
                 .collect(),
-            Budget::BitOps(..) => {
-                let mut limits = unlimited(configured.filter(|(name, _)| !name.starts_with("bitops")));
-                limits.push(format!("search.budget.bitops_share={:?}", self.budget));
-                limits
-            }
+            Budget::BitOps(..) => self.alone("bitops", configured),
+            Budget::Targets(_) => self.alone("latency", configured),
             Budget::Free => unlimited(configured),
         }
     }
 
+    /// A limit on one metric alone, as a share.
+    fn alone(&self, metric: &str, configured: impl Iterator<Item = (&'static str, f64)>) -> Vec<String> {
+        let mut limits = unlimited(configured.filter(|(name, _)| !name.starts_with(metric)));
+        limits.push(format!("search.budget.{metric}_share={:?}", self.budget));
+        limits
+    }
+
     fn row(&self, session: &Session) -> Result<Row> {
         let best: Best = session.folder.read_json(BEST)?;
-        let score: Score = session.folder.read_json(&format!("models/{}/score.json", best.best.id))?;
+        let score = match self.figure.budget {
+            Budget::Targets(_) => None,
+            _ => Some(session.folder.read_json::<Score>(&format!("models/{}/score.json", best.best.id))?),
+        };
+        let landing = landing(session)?;
         let cost = |name: &str| best.best.costs.get(name).copied();
         let limit = best.budget.get("latency_ms").copied();
         Ok(Row {
-            validation: Some(score.validation.value),
-            test: Some(score.test.value),
-            images: score.test.images,
+            validation: Some(score.as_ref().map_or(best.best.measured.value, |score| score.validation.value)),
+            test: score.as_ref().map(|score| score.test.value),
+            images: score.as_ref().map_or(0, |score| score.test.images),
+            expected_latency_ms: landing.as_ref().map(|landing| landing.expected),
+            most_probable_latency_ms: landing.as_ref().map(|landing| landing.most_probable),
             latency_ms: cost("latency_ms"),
             energy_mj: cost("energy_mj"),
             bitops: cost("bitops"),
@@ -187,20 +207,18 @@ impl Plan<'_> {
             seed: self.seed,
             budget: self.budget,
             note: note.to_owned(),
-            validation: None,
-            test: None,
-            images: 0,
-            latency_ms: None,
-            energy_mj: None,
-            bitops: None,
-            latency_limit_ms: None,
-            search_seconds: None,
-            training_steps: 0,
-            inferred_images: 0,
-            accuracy_evaluations: 0,
-            candidate: String::new(),
+            ..Row::default()
         }
     }
+}
+
+/// How near to its target a search by gradient on latency came.
+fn landing(session: &Session) -> Result<Option<Landing>> {
+    if !session.folder.path(LANDING).is_file() {
+        return Ok(None);
+    }
+    let landing: Landing = session.folder.read_json(LANDING)?;
+    Ok(Some(landing).filter(|landing| landing.metric == Metric::LatencyMs.name()))
 }
 
 fn unlimited(configured: impl Iterator<Item = (&'static str, f64)>) -> Vec<String> {

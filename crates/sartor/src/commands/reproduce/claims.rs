@@ -57,7 +57,9 @@ fn judge_one(claim: &Claim, arms: &[Arm], rows: &[Row]) -> Verdict {
     let (verdict, difference, half_width, unit) = match claim.about {
         About::Accuracy | About::TightAccuracy => accuracy(&pairs),
         About::SearchTime => time(&pairs),
-        About::OnTarget => on_target(&pairs),
+        About::OnTarget => on_target(&pairs, |row| row.latency_ms),
+        About::ExpectedOnTarget => on_target(&pairs, |row| row.expected_latency_ms),
+        About::MostProbableOnTarget => on_target(&pairs, |row| row.most_probable_latency_ms),
         About::FallingEnergy => falling_energy(arms, rows),
         About::DepthwiseBits => depthwise_bits(rows),
     };
@@ -67,7 +69,7 @@ fn judge_one(claim: &Claim, arms: &[Arm], rows: &[Row]) -> Verdict {
 
 /// Both arms' results under the same budget with the same seed.
 fn pairs<'a>(claim: &Claim, rows: &'a [Row]) -> Vec<(&'a Row, &'a Row)> {
-    let measured = |row: &&Row| row.test.is_some();
+    let measured = |row: &&Row| row.latency_ms.is_some();
     let of = |label: &str| rows.iter().filter(measured).filter(|row| row.arm == label).collect::<Vec<&Row>>();
     let others = of(claim.other);
     let partner =
@@ -124,9 +126,10 @@ fn time(pairs: &[(&Row, &Row)]) -> Judged {
     (if ratio > 1.0 { "holds" } else { "does not hold" }, Some(ratio), None, "times")
 }
 
-fn on_target(pairs: &[(&Row, &Row)]) -> Judged {
+/// The worst distance of a latency from its limit.
+fn on_target(pairs: &[(&Row, &Row)], latency: fn(&Row) -> Option<f64>) -> Judged {
     let distance = |(row, _): &(&Row, &Row)| {
-        let (latency, limit) = (row.latency_ms?, row.latency_limit_ms?);
+        let (latency, limit) = (latency(row)?, row.latency_limit_ms?);
         Some((latency / limit - 1.0).abs())
     };
     let worst = pairs.iter().filter_map(distance).reduce(f64::max);
@@ -187,19 +190,13 @@ mod tests {
             method: arm.to_owned(),
             seed,
             budget,
-            note: String::new(),
-            validation: None,
             test: Some(test),
             images,
             latency_ms: Some(1.02 * budget),
-            energy_mj: None,
-            bitops: None,
+            expected_latency_ms: Some(0.9 * budget),
             latency_limit_ms: Some(budget),
             search_seconds: Some(if arm == "a" { 1.0 } else { 50.0 }),
-            training_steps: 0,
-            inferred_images: 0,
-            accuracy_evaluations: 0,
-            candidate: String::new(),
+            ..Row::default()
         }
     }
 
@@ -239,6 +236,10 @@ mod tests {
         let time = judge_one(&claim(About::SearchTime), &[], &rows);
         assert_eq!((time.verdict, time.difference), ("holds", Some(50.0)));
         assert_eq!(judge_one(&claim(About::OnTarget), &[], &rows).verdict, "holds");
+        let expected = judge_one(&claim(About::ExpectedOnTarget), &[], &rows);
+        assert_eq!(expected.verdict, "does not hold");
+        assert!((expected.difference.unwrap() - 10.0).abs() < 1e-9);
+        assert_eq!(judge_one(&claim(About::MostProbableOnTarget), &[], &rows).verdict, "not measured");
     }
 
     #[test]

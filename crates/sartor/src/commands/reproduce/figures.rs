@@ -33,6 +33,8 @@ pub enum Budget {
     Times(&'static [f64], &'static [f64]),
     /// BitOps alone, as shares of the largest network's at 8 bits.
     BitOps(&'static [f64], &'static [f64]),
+    /// Latency alone, as shares of the largest network's at 8 bits. The arms only search; nothing is fine-tuned.
+    Targets(&'static [f64]),
     /// None.
     Free,
 }
@@ -62,6 +64,10 @@ pub enum About {
     SearchTime,
     /// Latency closer than 3 % to its limit.
     OnTarget,
+    /// The same of the expectation over a search's probabilities when it ends.
+    ExpectedOnTarget,
+    /// The same of the candidate that the search likes best, whatever it costs.
+    MostProbableOnTarget,
     /// Energy that falls from each arm of the figure to the next.
     FallingEnergy,
     /// Depthwise layers with fewer bits than the 1×1 convolutions around them, mean over all arms.
@@ -82,6 +88,15 @@ const STEPWISE: Arm =
     Arm { label: "nas-then-bits", method: "sequential", set: &["method.sequential.pruning=false"] };
 const PROXYLESS: Arm =
     Arm { label: "proxyless", method: "proxyless", set: &["method.proxyless.metric=\"latency_ms\""] };
+const FIXED_WEIGHT: Arm = Arm {
+    label: "fixed-weight",
+    method: "proxyless",
+    set: &[
+        "method.proxyless.metric=\"latency_ms\"",
+        "method.proxyless.search.pursuit=0.0",
+        "method.proxyless.search.sharpness=1.0",
+    ],
+};
 /// Gong's search with λ as named, always pushing on energy.
 macro_rules! lambda {
     ($value:literal) => {
@@ -282,7 +297,37 @@ pub const FIGURES: &[Figure] = &[
             },
         ],
     },
+    Figure {
+        name: "proxyless-targets",
+        title: "ProxylessNAS, equations 2 and 3: five latency targets",
+        cost: "latency_ms",
+        arms: &[FIXED_WEIGHT, PROXYLESS],
+        budget: Budget::Targets(&[0.3, 0.4, 0.5, 0.6, 0.7]),
+        claims: &[
+            on_target("the network's latency lands within 3 % of five targets", About::OnTarget, "proxyless"),
+            on_target(
+                "so does the expected latency when the search ends",
+                About::ExpectedOnTarget,
+                "proxyless",
+            ),
+            on_target(
+                "so does the most probable path, whatever the limit",
+                About::MostProbableOnTarget,
+                "proxyless",
+            ),
+            on_target(
+                "with the printed loss alone, the expected latency does too",
+                About::ExpectedOnTarget,
+                "fixed-weight",
+            ),
+        ],
+    },
 ];
+
+/// A claim about one arm and its targets.
+const fn on_target(text: &'static str, about: About, arm: &'static str) -> Claim {
+    Claim { text, better: arm, other: arm, about, published: "none" }
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::arms::Row;
 use super::claims::Verdict;
-use super::figures::Figure;
+use super::figures::{Budget, Figure};
+use super::landing;
 use super::published;
 use crate::cli::ReproduceArguments;
 use crate::records::CurveRow;
@@ -58,6 +59,9 @@ struct Line<'a> {
     latency_ms: Option<f64>,
     energy_mj: Option<f64>,
     bitops: Option<f64>,
+    latency_limit_ms: Option<f64>,
+    expected_latency_ms: Option<f64>,
+    most_probable_latency_ms: Option<f64>,
     search_seconds: Option<f64>,
     training_steps: u64,
     inferred_images: u64,
@@ -105,8 +109,9 @@ impl Record {
         let mut writer = csv::Writer::from_writer(Vec::new());
         rows.iter().try_for_each(|row| writer.serialize(line(figure.name, row)))?;
         self.csv = writer.into_inner().map_err(|error| anyhow::anyhow!("cannot write results: {error}"))?;
-        self.picture = picture(figure, rows);
-        self.table = table(rows);
+        let searched = matches!(figure.budget, Budget::Targets(_));
+        self.picture = if searched { landing::picture(figure, rows) } else { picture(figure, rows) };
+        self.table = if searched { landing::table(rows) } else { table(rows) };
         Ok(())
     }
 
@@ -173,6 +178,9 @@ fn line<'a>(figure: &str, row: &'a Row) -> Line<'a> {
         latency_ms: row.latency_ms,
         energy_mj: row.energy_mj,
         bitops: row.bitops,
+        latency_limit_ms: row.latency_limit_ms,
+        expected_latency_ms: row.expected_latency_ms,
+        most_probable_latency_ms: row.most_probable_latency_ms,
         search_seconds: row.search_seconds,
         training_steps: row.training_steps,
         inferred_images: row.inferred_images,
@@ -265,7 +273,7 @@ fn curves(rows: &[CurveRow]) -> String {
 }
 
 /// A picture that needs no page around it, with its legend.
-fn alone<'a>(svg: &str, legend: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(super) fn alone<'a>(svg: &str, legend: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut keys = String::new();
     for (row, (label, class)) in legend.enumerate() {
         let y = 28 + 16 * row;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::differentiable::settings::{Shared, search_settings};
 use crate::error::{Result, SupernetError};
 use crate::schedule::{fraction, not_negative, positive};
 
@@ -25,56 +26,34 @@ pub enum CostGradient {
     Expected,
 }
 
-/// Settings of the search; defaults are the papers' where they say any.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Passes over the weights' images.
-    pub epochs: usize,
-    /// Stops after this many steps, if that comes first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    /// Images per step.
-    pub batch: usize,
-    /// Highest learning rate of the weights; falls to zero along a cosine. Also ε of equation 4, as it falls.
-    pub learning_rate: f64,
-    /// Nesterov momentum of the weights.
-    pub momentum: f64,
-    /// Weight decay of weights.
-    pub weight_decay: f64,
-    /// Label smoothing.
-    pub label_smoothing: f64,
-    /// Images are shifted by up to this many pixels.
-    pub shift: usize,
-    /// Whether images are mirrored at random.
-    pub flip: bool,
-    /// Share of the training images held out for the controller.
-    pub held_out: f64,
-    /// Share of the steps before the controller starts.
-    pub warm_up: f64,
-    /// Steps of the weights for one of the controller.
-    pub weight_steps: usize,
-    /// Adam's learning rate for the controller.
-    pub controller_rate: f64,
-    /// First temperature.
-    pub temperature: f64,
-    /// Factor of the temperature after every period.
-    pub temperature_decay: f64,
-    /// Periods that the steps are divided into.
-    pub periods: usize,
-    /// First or second order.
-    pub order: Order,
-    /// Where the gradient of the cost comes from.
-    pub cost_gradient: CostGradient,
-    /// Samples k of one REINFORCE step.
-    pub cost_samples: usize,
-    /// Weight λ of the constraint, per percent of the largest network's cost.
-    pub lambda: f64,
-    /// Limit c in percent of the largest network's cost; 0 always pushes. Absent: the budget's, or 0 without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<f64>,
-    /// Training images that starting ranges are observed on.
-    pub calibration_images: usize,
+search_settings! {
+    /// Settings of the search; defaults are the papers' where they say any. The learning rate of the weights is also ε of
+    /// equation 4, as it falls.
+    {
+        /// Share of the training images held out for the controller.
+        pub held_out: f64,
+        /// Steps of the weights for one of the controller.
+        pub weight_steps: usize,
+        /// First temperature.
+        pub temperature: f64,
+        /// Factor of the temperature after every period.
+        pub temperature_decay: f64,
+        /// Periods that the steps are divided into.
+        pub periods: usize,
+        /// First or second order.
+        pub order: Order,
+        /// Where the gradient of the cost comes from.
+        pub cost_gradient: CostGradient,
+        /// Samples k of one REINFORCE step.
+        pub cost_samples: usize,
+        /// Weight λ of the constraint, per percent of the largest network's cost.
+        pub lambda: f64,
+        /// Limit c in percent of the largest network's cost; 0 always pushes. Absent: the budget's, or 0 without one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub limit: Option<f64>,
+        /// Training images that starting ranges are observed on.
+        pub calibration_images: usize,
+    }
 }
 
 impl Default for Settings {
@@ -83,16 +62,17 @@ impl Default for Settings {
             epochs: 60,
             steps: None,
             batch: 64,
+            controller_batch: None,
             learning_rate: 0.1,
             momentum: 0.9,
             weight_decay: 3e-5,
             label_smoothing: 0.1,
             shift: 2,
             flip: false,
-            held_out: 0.2,
             warm_up: 0.1,
-            weight_steps: 1,
             controller_rate: 0.01,
+            held_out: 0.2,
+            weight_steps: 1,
             temperature: 5.0,
             temperature_decay: 0.956,
             periods: 90,
@@ -109,23 +89,14 @@ impl Default for Settings {
 impl Settings {
     /// Refuses settings that cannot search.
     pub fn check(&self) -> Result<()> {
-        positive("batch", self.batch)?;
+        self.check_shared()?;
         positive("weight_steps", self.weight_steps)?;
         positive("periods", self.periods)?;
         positive("cost_samples", self.cost_samples)?;
         positive("calibration_images", self.calibration_images)?;
-        fraction("momentum", self.momentum)?;
-        fraction("label_smoothing", self.label_smoothing)?;
         fraction("held_out", self.held_out)?;
-        fraction("warm_up", self.warm_up)?;
-        let rest = [
-            ("learning_rate", self.learning_rate),
-            ("weight_decay", self.weight_decay),
-            ("controller_rate", self.controller_rate),
-            ("lambda", self.lambda),
-            ("limit", self.limit.unwrap_or(0.0)),
-        ];
-        rest.into_iter().try_for_each(|(name, value)| not_negative(name, value))?;
+        not_negative("lambda", self.lambda)?;
+        not_negative("limit", self.limit.unwrap_or(0.0))?;
         above_zero("temperature", self.temperature)?;
         above_zero("temperature_decay", self.temperature_decay)
     }

@@ -138,54 +138,60 @@ impl MixedLayer {
         gamma.into_iter().chain([(self.from.beta, self.to.beta)])
     }
 
-    /// Adds to the gradients of the stored numbers and of the coefficients.
-    pub(super) fn backward(
+    /// Rows of this layer's gradient, with their numbers.
+    fn gradient_rows<'a>(&self, gradients: &'a [f32]) -> impl Iterator<Item = (usize, &'a [f32])> + use<'a> {
+        let length = self.rows.len() * self.columns;
+        gradients[self.to.weight.offset..][..length].chunks_exact(self.columns).enumerate()
+    }
+
+    /// Adds to the gradients of the stored numbers.
+    pub(super) fn of_weights(&self, coefficients: &[f32], gradients: &[f32], weights: &mut [f32]) {
+        for (row, gradient) in self.gradient_rows(gradients) {
+            let factor = self.factor.row(row, coefficients);
+            let at = self.from.weight.offset + self.rows[row] * self.from.weight.row_stride;
+            add(&mut weights[at..][..self.columns], factor, gradient);
+        }
+        let scale = self.factor.norm.map_or(1.0, |place| coefficients[place]);
+        for (from, to) in self.norms() {
+            add(&mut weights[from..][..self.columns], scale, &gradients[to..]);
+        }
+    }
+
+    /// Adds to the gradients of the coefficients.
+    pub(super) fn of_coefficients(
         &self,
         stored: &[f32],
         coefficients: &[f32],
         quantized: &[f32],
         gradients: &[f32],
-        (weights, of_coefficients): (&mut [f32], &mut [f32]),
+        found: &mut [f32],
     ) {
-        let shares = self.shares(coefficients);
-        let length = self.rows.len() * self.columns;
-        let gradient = &gradients[self.to.weight.offset..][..length];
-        for (row, gradient) in gradient.chunks_exact(self.columns).enumerate() {
+        let (shares, length) = (self.shares(coefficients), self.rows.len() * self.columns);
+        for (row, gradient) in self.gradient_rows(gradients) {
             let factor = self.factor.row(row, coefficients);
-            let at = self.from.weight.offset + self.rows[row] * self.from.weight.row_stride;
-            weights[at..][..self.columns].iter_mut().zip(gradient).for_each(|(to, g)| *to += factor * g);
-            let products =
-                quantized.chunks_exact(length).map(|option| dot(&option[row * self.columns..], gradient));
-            let products: Vec<f32> = products.collect();
+            let of_option = |option: &[f32]| dot(&option[row * self.columns..], gradient);
+            let products: Vec<f32> = quantized.chunks_exact(length).map(of_option).collect();
             for (product, (_, place)) in products.iter().zip(&self.bits) {
                 if let Some(place) = place {
-                    of_coefficients[*place] += factor * product;
+                    found[*place] += factor * product;
                 }
             }
             let whole: f32 = products.iter().zip(&shares).map(|(product, share)| product * share).sum();
             for &place in self.factor.rows.get(row).into_iter().flatten() {
-                of_coefficients[place] += whole;
+                found[place] += whole;
             }
         }
-        self.norm_backward(stored, coefficients, gradients, (weights, of_coefficients));
+        if let Some(place) = self.factor.norm {
+            for (from, to) in self.norms() {
+                found[place] += dot(&stored[from..][..self.columns], &gradients[to..]);
+            }
+        }
     }
+}
 
-    fn norm_backward(
-        &self,
-        stored: &[f32],
-        coefficients: &[f32],
-        gradients: &[f32],
-        (weights, of_coefficients): (&mut [f32], &mut [f32]),
-    ) {
-        let scale = self.factor.norm.map_or(1.0, |place| coefficients[place]);
-        for (from, to) in self.norms() {
-            let gradient = &gradients[to..][..self.columns];
-            if let Some(place) = self.factor.norm {
-                of_coefficients[place] += dot(&stored[from..], gradient);
-            }
-            weights[from..][..self.columns].iter_mut().zip(gradient).for_each(|(to, g)| *to += scale * g);
-        }
-    }
+/// Adds `scale` times the first values of `from` to all of `to`.
+fn add(to: &mut [f32], scale: f32, from: &[f32]) {
+    to.iter_mut().zip(from).for_each(|(to, value)| *to += scale * value);
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -62,15 +62,17 @@ impl Ranges {
         self.shares
     }
 
-    /// Puts the quantizers on the network: ranges lie at `offset` and after, shares behind them.
-    pub(super) fn place(&self, network: &mut Network, offset: usize, sampled: &[f32]) {
+    /// Puts the quantizers on the network: ranges lie at `offset` and after, shares behind them. Rivals are there only
+    /// while they are `competing`.
+    pub(super) fn place(&self, network: &mut Network, offset: usize, sampled: &[f32], competing: bool) {
         for point in &self.points {
             let chosen = point.chosen(sampled);
+            let rivals = point.rivals(offset, offset + self.ranges).filter(|_| competing);
             let quantizer = ActivationQuantizer {
                 bits: point.widths[chosen].0,
                 signed: point.signed,
                 range_offset: offset + point.first + chosen,
-                rivals: point.rivals(offset, offset + self.ranges),
+                rivals,
             };
             place(network, point.tap, quantizer);
         }

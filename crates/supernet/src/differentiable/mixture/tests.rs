@@ -55,7 +55,8 @@ fn one_hot_mixtures_are_the_supernets_subnets() {
     for round in 0..12 {
         let chosen = some_options(&choices, round);
         let coefficients = choices.coefficients_of(&choices.one_hot(&chosen));
-        mixture.mix(&stored, &coefficients, &coefficients, &mut mixed);
+        mixture.mix(&stored, &coefficients, &mut mixed);
+        mixture.quantize_inputs(&coefficients, true);
         let got = logits(mixture.network(), &mixed.parameters);
         let candidate = choices.candidate(&chosen).unwrap();
         let workload = space.lower(&Candidate { policy: None, ..candidate });
@@ -73,10 +74,12 @@ fn a_smaller_hull_computes_the_same() {
     for round in 0..6 {
         let chosen = some_options(&choices, round);
         let coefficients = choices.coefficients_of(&choices.one_hot(&chosen));
-        mixture.mix(&stored, &coefficients, &coefficients, &mut mixed);
+        mixture.mix(&stored, &coefficients, &mut mixed);
+        mixture.quantize_inputs(&coefficients, true);
         let workload = space.lower(&choices.candidate(&chosen).unwrap());
         let mut hull = Mixture::within(&choices, mixture.layout(), workload).unwrap();
-        hull.mix(&stored, &coefficients, &coefficients, &mut cut);
+        hull.mix(&stored, &coefficients, &mut cut);
+        hull.quantize_inputs(&coefficients, true);
         let (whole, part) =
             (logits(mixture.network(), &mixed.parameters), logits(hull.network(), &cut.parameters));
         let most = whole.iter().zip(&part).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -91,7 +94,8 @@ fn quantized_one_hot_weights_have_few_levels() {
     let mut mixed = Mixed::default();
     let narrowest: Vec<usize> = choices.all().iter().map(|_| 0).collect();
     let coefficients = choices.coefficients_of(&choices.one_hot(&narrowest));
-    mixture.mix(&stored, &coefficients, &coefficients, &mut mixed);
+    mixture.mix(&stored, &coefficients, &mut mixed);
+    mixture.quantize_inputs(&coefficients, true);
     let slot = mixture.mixed.slot("stage0.block0.expand").unwrap();
     for column in 0..slot.columns {
         let weight =
@@ -114,16 +118,16 @@ fn coefficients_have_the_gradients_of_the_mixed_numbers() {
         let logits: Vec<f32> = (0..choices.options()).map(|i| (i as f32 * 1.3).sin()).collect();
         let coefficients = choices.coefficients_of(&gumbel::probabilities(choices.all(), &logits));
         let (mut mixed, mut moved) = (Mixed::default(), Mixed::default());
-        mixture.mix(&stored, &coefficients, &coefficients, &mut mixed);
+        mixture.mix(&stored, &coefficients, &mut mixed);
+        mixture.quantize_inputs(&coefficients, true);
         let length = mixture.mixed.len();
         let mut upstream: Vec<f32> = (0..mixed.parameters.len()).map(|i| (i as f32 * 0.11).cos()).collect();
         upstream[length..].fill(0.0);
-        let (mut weights, mut gradient) = (vec![0.0; stored.len()], vec![0.0; coefficients.len()]);
-        mixture.backward(&stored, &coefficients, &mixed, &upstream, (&mut weights, &mut gradient));
+        let gradient = mixture.of_coefficients(&stored, &coefficients, &mixed, &upstream);
         for place in 0..coefficients.len() {
             let mut changed = coefficients.clone();
             changed[place] += 0.5;
-            mixture.mix(&stored, &changed, &coefficients, &mut moved);
+            mixture.mix(&stored, &changed, &mut moved);
             let difference =
                 (0..length).map(|i| f64::from(upstream[i] * (moved.parameters[i] - mixed.parameters[i])));
             let numeric = difference.sum::<f64>() / 0.5;
@@ -146,7 +150,8 @@ fn losses_have_the_gradients_of_finite_differences() {
     let mut value = |controller: &[f32], stored: &[f32]| -> f64 {
         let coefficients = choices.coefficients_of(&gumbel::probabilities(choices.all(), controller));
         let mut mixed = Mixed::default();
-        mixture.mix(stored, &coefficients, &coefficients, &mut mixed);
+        mixture.mix(stored, &coefficients, &mut mixed);
+        mixture.quantize_inputs(&coefficients, false);
         let logits = logits(mixture.network(), &mixed.parameters);
         logits.iter().zip(&upstream).map(|(z, u)| f64::from(z * u)).sum()
     };
@@ -164,15 +169,37 @@ fn losses_have_the_gradients_of_finite_differences() {
     let y = gumbel::probabilities(choices.all(), &controller);
     let coefficients = choices.coefficients_of(&y);
     let mut mixed = Mixed::default();
-    mixture.mix(&stored, &coefficients, &coefficients, &mut mixed);
+    mixture.mix(&stored, &coefficients, &mut mixed);
+    mixture.quantize_inputs(&coefficients, true);
     let (network, mut executor) = (mixture.network(), Executor::new());
     executor.forward_train(network, &mixed.parameters, &images(network), BATCH).unwrap();
     let mut gradients = vec![0.0; mixed.parameters.len()];
     executor.backward(network, &mixed.parameters, &upstream, &mut gradients).unwrap();
-    let (mut weights, mut of_coefficients) = (vec![0.0; stored.len()], vec![0.0; coefficients.len()]);
-    mixture.backward(&stored, &coefficients, &mixed, &gradients, (&mut weights, &mut of_coefficients));
+    let of_coefficients = mixture.of_coefficients(&stored, &coefficients, &mixed, &gradients);
     let got = gumbel::backward(choices.all(), &y, &choices.backward(&of_coefficients), 1.0);
     let size = numeric.iter().map(|g| g * g).sum::<f64>().sqrt();
     let error = numeric.iter().zip(&got).map(|(n, &g)| (n - f64::from(g)).powi(2)).sum::<f64>().sqrt();
     assert!(error < 0.03 * size, "{error} of {size}\n{numeric:?}\n{got:?}");
+}
+
+/// What makes a step of the weights cheaper leaves its gradients as they are.
+#[test]
+fn weights_have_the_same_gradients_with_and_without_rivals() {
+    let Setting { choices, mut mixture, stored, .. } = setting(Precision::Searched);
+    let coefficients = choices.coefficients_of(&choices.one_hot(&some_options(&choices, 3)));
+    let mut mixed = Mixed::default();
+    mixture.mix(&stored, &coefficients, &mut mixed);
+    let mut gradients = |competing| {
+        mixture.quantize_inputs(&coefficients, competing);
+        let (network, mut executor) = (mixture.network(), Executor::new());
+        executor.forward_train(network, &mixed.parameters, &images(network), BATCH).unwrap();
+        let mut gradients = vec![0.0; mixed.parameters.len()];
+        let upstream: Vec<f32> = (0..BATCH * 4).map(|i| (i as f32 * 0.9).cos()).collect();
+        executor.backward(network, &mixed.parameters, &upstream, &mut gradients).unwrap();
+        let of_coefficients = mixture.of_coefficients(&stored, &coefficients, &mixed, &gradients);
+        (mixture.of_weights(&stored, &coefficients, &gradients), of_coefficients)
+    };
+    let (with, without) = (gradients(true), gradients(false));
+    assert_eq!(with.0, without.0);
+    assert_ne!(with.1, without.1, "only rivals know what inputs of another width would do");
 }

@@ -1,6 +1,9 @@
 //! Losses, memory and short searches on stripes.
 
+use super::settings::Push;
 use super::*;
+use crate::differentiable::Row;
+use crate::differentiable::choices::Choice;
 use crate::differentiable::cost::tests::{price, whole};
 use crate::fixtures;
 use crate::instantiate::network;
@@ -101,18 +104,71 @@ fn one_path_is_in_memory() {
     assert!(searching > one / 4);
 }
 
-#[test]
-fn paths_land_near_five_targets() {
+fn found(settings: Settings, seed: u64) -> Outcome {
     let (space, dataset) = (space(), fixtures::dataset());
     let supernet = Supernet::new(&space, 1);
+    let observer: &mut dyn Observer = &mut |_: &Row| {};
+    let limits = (f64::MAX, &(|_: &Candidate| true) as &dyn Fn(&Candidate) -> bool);
+    search(&dataset, costs(), (&space, &supernet), (settings, seed), limits, observer).unwrap()
+}
+
+/// What is found lies within the tolerance in any case; the pursuit brings the expectation there too, and sharpening
+/// decides the paths.
+#[test]
+fn paths_land_near_five_targets() {
+    let mut gaps = [[0.0; 2]; 2];
     for target in [35.0, 45.0, 55.0, 65.0, 75.0] {
-        let settings = Settings { target, lambda: 2.0, ..settings() };
-        let observer: &mut dyn Observer = &mut |_: &Row| {};
-        let limits = (f64::MAX, &(|_: &Candidate| true) as &dyn Fn(&Candidate) -> bool);
-        let found = search(&dataset, costs(), (&space, &supernet), (settings, 5), limits, observer).unwrap();
-        let percent = 100.0 * found.cost / costs().reference;
-        assert!((percent / target - 1.0).abs() <= 0.03, "{percent} at {target}");
-        assert!(found.candidate.policy.is_none());
+        for (way, pursuit, sharpness) in [(0, 0.0, 1.0), (1, 20.0, 10.0)] {
+            let settings = Settings { target, pursuit, sharpness, steps: Some(120), ..settings() };
+            let found = found(settings, 5);
+            let gap = |cost: f64| (100.0 * cost / costs().reference / target - 1.0).abs();
+            assert!(gap(found.cost) <= 0.03, "{} at {target}", found.cost);
+            assert!(found.candidate.policy.is_none());
+            for (worst, cost) in gaps[way].iter_mut().zip([found.expected_cost, found.most_probable_cost]) {
+                *worst = gap(cost).max(*worst);
+            }
+        }
+    }
+    let [without, with] = gaps;
+    assert!(with[0] < 0.05 && with[0] < 0.5 * without[0], "expectation: {gaps:?}");
+    assert!(with[1] < without[1], "most probable: {gaps:?}");
+}
+
+#[test]
+fn a_target_that_nothing_reaches_does_not_push() {
+    let settings = Settings { target: 50.0, ..Settings::default() };
+    let idle = Settings { pursuit: 0.0, ..settings.clone() }.push((1.0, 40.0), 0.7, 100.0);
+    assert_eq!(settings.push((1.0, 40.0), 0.7, 50.0), idle);
+    assert_eq!(idle, Push { of_loss: 1.0, of_cost: 0.0, multiplier: 0.7 });
+    let below = settings.push((1.0, 48.0), 0.7, 100.0);
+    assert!(below.of_cost < idle.of_cost && below.multiplier < 0.7, "{below:?}");
+}
+
+#[test]
+fn sharpening_adds_up() {
+    let settings = Settings { sharpness: 8.0, ..Settings::default() };
+    let all: f64 = (0..101).map(|step| f64::from(settings.sharpening_at(step, 101))).product();
+    assert!((all / 8.0 - 1.0).abs() < 0.03, "{all}");
+    assert_eq!(settings.sharpening_at(3, 101), 1.0);
+}
+
+#[test]
+fn a_search_that_was_cut_off_goes_on_as_if_it_was_not() {
+    let (space, dataset) = (space(), fixtures::dataset());
+    let supernet = Supernet::new(&space, 1);
+    let new = |target| {
+        let settings = Settings { target, ..settings() };
+        Search::new(&space, &dataset, costs(), &supernet, settings, 5).unwrap()
+    };
+    let whole = found(settings(), 5);
+    for cut in [1, 11, 19] {
+        let mut first = new(50.0);
+        (0..cut).for_each(|_| drop(first.step().unwrap()));
+        let mut second = new(50.0);
+        second.restore(&first.to_bytes(3)).unwrap();
+        second.run_all(&mut |_: &Row| {}).unwrap();
+        assert_eq!(second.finish_near(f64::MAX, &|_| true).unwrap(), whole, "cut at {cut}");
+        assert!(new(60.0).restore(&first.to_bytes(3)).is_err(), "another target is another search");
     }
 }
 
@@ -127,9 +183,9 @@ fn zero_operations_give_way_to_the_other_path() {
         _ => Pair { active: 0, other: 5 },
     };
     let pairs: Vec<Pair> = choices.all().iter().map(skip_first).collect();
-    let hull = search.hull(&pairs).unwrap();
+    let hull = hull(choices, &pairs);
     assert!(hull.blocks.iter().all(Option::is_some), "the other path is computed");
-    let (coefficients, idle) = search.gates(&pairs);
+    let (coefficients, idle) = gates(choices, &pairs);
     assert_eq!(idle.len(), 2 * 4, "kernel and width of every skipped block");
     for index in 0..6 {
         let places = choices.block(index).unwrap();
@@ -141,13 +197,7 @@ fn zero_operations_give_way_to_the_other_path() {
 
 #[test]
 fn the_same_seed_finds_the_same() {
-    let (space, dataset) = (space(), fixtures::dataset());
-    let supernet = Supernet::new(&space, 1);
-    let run = |seed| {
-        let observer: &mut dyn Observer = &mut |_: &Row| {};
-        let limits = (f64::MAX, &(|_: &Candidate| true) as &dyn Fn(&Candidate) -> bool);
-        search(&dataset, costs(), (&space, &supernet), (settings(), seed), limits, observer).unwrap()
-    };
+    let run = |seed| found(settings(), seed);
     assert_eq!(run(5), run(5));
     assert_ne!(run(5).history, run(6).history);
 }
