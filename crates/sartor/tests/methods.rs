@@ -272,7 +272,7 @@ fn a_killed_search_by_gradient_goes_on_and_leaves_the_same_bytes() {
     for (method, key) in
         [("gong", "gong.search"), ("dnas", "dnas.gradient.search"), ("proxyless", "proxyless.search")]
     {
-        let set = ["epochs=100000", "steps=500"].map(|setting| format!("method.{key}.{setting}"));
+        let set = ["epochs=100000", "steps=200"].map(|setting| format!("method.{key}.{setting}"));
         let start = ["run", "c.toml", "--method", method, "--set", &set[0], "--set", &set[1], "--set"];
         let folders = ["whole", "killed"].map(|name| format!("run.folder={name}-{method}"));
         run(place.path(), &[&start[..], &[&folders[0]]].concat(), 0);

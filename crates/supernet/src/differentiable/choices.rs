@@ -64,7 +64,7 @@ pub struct BlockPlaces {
     pub kernels: Vec<(usize, usize)>,
     /// Widths, ascending.
     pub widths: Vec<(usize, usize)>,
-    /// Bit-widths of the four fields of [`BlockBits::fields`]; empty at full precision.
+    /// Bit-widths of the four fields of [`sartor_space::BlockBits::fields`]; empty at full precision.
     pub bits: [Vec<(u8, usize)>; 4],
 }
 

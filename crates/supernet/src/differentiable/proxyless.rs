@@ -25,7 +25,7 @@
 //! α ← s α with s > 1 in the second half
 //! ```
 //!
-//! the method of multipliers for E[LAT] = LAT_ref, from both sides, because a weight that is fixed lands wherever
+//! the method of multipliers for `E[LAT] = LAT_ref`, from both sides, because a weight that is fixed lands wherever
 //! cross-entropy and latency balance; gates that are decided in the end, so that the most probable path costs what the
 //! expectation does; and a knapsack over blocks ([`super::derive`]) that takes the most probable of all paths within the
 //! tolerance below the target, by the exact table of costs.
