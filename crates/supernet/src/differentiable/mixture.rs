@@ -24,6 +24,7 @@
 //! `min(max |w|, f_b · rms)` per output channel with f_b the best for a Gaussian, not `max |w|`, with which 2 bits
 //! would keep only the largest weights.
 
+use rayon::prelude::*;
 use sartor_engine::network::{MAXIMUM_RIVALS, Network, Rivals};
 use sartor_space::{Layer, Role, Workload};
 
@@ -34,7 +35,7 @@ use crate::parameters::Layout;
 use crate::supernet::Supernet;
 
 use super::choices::Choices;
-use layer::{Factor, MixedLayer};
+use layer::{Factor, LayerNumbers, MixedLayer};
 use ranges::Ranges;
 
 mod layer;
@@ -57,8 +58,7 @@ pub struct Mixture {
 pub struct Mixed {
     /// The buffer that the engine computes with: weights, ranges, and room for the gradients of shares.
     pub parameters: Vec<f32>,
-    /// Per layer: the weights quantized at each of its widths, one after another.
-    quantized: Vec<Vec<f32>>,
+    layers: Vec<LayerNumbers>,
 }
 
 impl Mixture {
@@ -141,11 +141,13 @@ impl Mixture {
 
     /// Mixes the stored numbers with these coefficients into `into`.
     pub fn mix(&self, stored: &[f32], coefficients: &[f32], into: &mut Mixed) {
+        into.layers.resize_with(self.layers.len(), LayerNumbers::default);
+        let both = self.layers.par_iter().zip(&mut into.layers);
+        both.for_each(|(layer, numbers)| layer.mix(stored, coefficients, numbers));
         into.parameters.clear();
         into.parameters.resize(self.mixed.len(), 0.0);
-        into.quantized.resize_with(self.layers.len(), Vec::new);
-        for (layer, quantized) in self.layers.iter().zip(&mut into.quantized) {
-            layer.mix(stored, coefficients, quantized, &mut into.parameters);
+        for (layer, numbers) in self.layers.iter().zip(&into.layers) {
+            layer.place(stored, coefficients, numbers, &mut into.parameters);
         }
         into.parameters.extend(&stored[self.stored.len()..]);
         into.parameters.resize(self.mixed.len() + self.ranges.len() + self.ranges.shares(), 0.0);
@@ -176,9 +178,12 @@ impl Mixture {
         mixed: &Mixed,
         gradients: &[f32],
     ) -> Vec<f32> {
+        let both = self.layers.par_iter().zip(&mixed.layers);
+        let products: Vec<Vec<f32>> =
+            both.map(|(layer, numbers)| layer.products(numbers, gradients)).collect();
         let mut found = vec![0.0; coefficients.len()];
-        for (layer, quantized) in self.layers.iter().zip(&mixed.quantized) {
-            layer.of_coefficients(stored, coefficients, quantized, gradients, &mut found);
+        for (layer, products) in self.layers.iter().zip(&products) {
+            layer.of_coefficients(stored, coefficients, products, gradients, &mut found);
         }
         self.ranges.backward(&gradients[self.mixed.len() + self.ranges.len()..], &mut found);
         found

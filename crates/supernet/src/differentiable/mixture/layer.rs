@@ -6,7 +6,7 @@ use crate::differentiable::choices::Choices;
 use crate::error::Result;
 use crate::parameters::LayerSlot;
 
-use super::quantizer::quantize;
+use super::quantizer::{Spread, quantize};
 
 /// What scales a layer's mixed weights, row by row, and its norm.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,6 +55,17 @@ fn edge(tap: usize, kernel: usize) -> usize {
     [row, column, kernel - 1 - row, kernel - 1 - column].into_iter().min().unwrap_or(0)
 }
 
+/// A layer's numbers of one step.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LayerNumbers {
+    /// Stored weights, row by row.
+    matrix: Vec<f32>,
+    /// The same at each of the layer's widths, one after another.
+    quantized: Vec<f32>,
+    /// Their mixture.
+    mixed: Vec<f32>,
+}
+
 /// One layer: from stored weights to mixed ones.
 #[derive(Debug, Clone)]
 pub(super) struct MixedLayer {
@@ -86,34 +97,47 @@ impl MixedLayer {
         Ok(Self { rows, columns, factor, bits, classifier: layer.kind() == LayerKind::Linear, from, to })
     }
 
-    fn stored_row<'a>(&self, row: usize, stored: &'a [f32]) -> &'a [f32] {
-        &stored[self.from.weight.offset + self.rows[row] * self.from.weight.row_stride..][..self.columns]
+    /// Fills this layer's numbers that depend on its weights.
+    pub(super) fn mix(&self, stored: &[f32], coefficients: &[f32], into: &mut LayerNumbers) {
+        let LayerNumbers { matrix, quantized, mixed } = into;
+        let length = self.rows.len() * self.columns;
+        matrix.clear();
+        for &row in &self.rows {
+            let at = self.from.weight.offset + row * self.from.weight.row_stride;
+            matrix.extend_from_slice(&stored[at..][..self.columns]);
+        }
+        quantized.resize(length * self.bits.len().max(1), 0.0);
+        match self.bits.is_empty() {
+            true => quantized.copy_from_slice(matrix),
+            false => self.quantize(matrix, quantized),
+        }
+        let shares = self.shares(coefficients);
+        mixed.clear();
+        mixed.resize(length, 0.0);
+        for (row, to) in mixed.chunks_exact_mut(self.columns).enumerate() {
+            let factor = self.factor.row(row, coefficients);
+            for (option, share) in quantized.chunks_exact(length).zip(&shares) {
+                add(to, factor * share, &option[row * self.columns..]);
+            }
+        }
     }
 
-    /// Fills this layer's mixed numbers; keeps the weights at every width in `quantized`.
-    pub(super) fn mix(
+    fn quantize(&self, matrix: &[f32], quantized: &mut [f32]) {
+        let spread = Spread::of(matrix, self.columns);
+        for (&(bits, _), to) in self.bits.iter().zip(quantized.chunks_exact_mut(matrix.len())) {
+            quantize(matrix, &spread, bits, to);
+        }
+    }
+
+    /// Puts this layer's numbers where the network looks for them.
+    pub(super) fn place(
         &self,
         stored: &[f32],
         coefficients: &[f32],
-        quantized: &mut Vec<f32>,
+        numbers: &LayerNumbers,
         mixed: &mut [f32],
     ) {
-        let matrix: Vec<f32> =
-            (0..self.rows.len()).flat_map(|row| self.stored_row(row, stored)).copied().collect();
-        quantized.clear();
-        match self.bits.is_empty() {
-            true => quantized.extend(&matrix),
-            false => self.bits.iter().for_each(|&(bits, _)| quantize(&matrix, self.columns, bits, quantized)),
-        }
-        let shares = self.shares(coefficients);
-        let weights = &mut mixed[self.to.weight.offset..][..matrix.len()];
-        for (row, to) in weights.chunks_exact_mut(self.columns).enumerate() {
-            let factor = self.factor.row(row, coefficients);
-            for (option, share) in quantized.chunks_exact(matrix.len()).zip(&shares) {
-                let (from, scale) = (&option[row * self.columns..][..self.columns], factor * share);
-                to.iter_mut().zip(from).for_each(|(to, w)| *to += scale * w);
-            }
-        }
+        mixed[self.to.weight.offset..][..numbers.mixed.len()].copy_from_slice(&numbers.mixed);
         self.mix_norm(stored, coefficients, mixed);
     }
 
@@ -157,20 +181,27 @@ impl MixedLayer {
         }
     }
 
+    /// Of every row and width: the weights at that width times their gradient.
+    pub(super) fn products(&self, numbers: &LayerNumbers, gradients: &[f32]) -> Vec<f32> {
+        let options = numbers.quantized.chunks_exact(self.rows.len() * self.columns);
+        let of_row = |(row, gradient): (usize, &[f32])| -> Vec<f32> {
+            options.clone().map(|option| dot(&option[row * self.columns..], gradient)).collect()
+        };
+        self.gradient_rows(gradients).flat_map(of_row).collect()
+    }
+
     /// Adds to the gradients of the coefficients.
     pub(super) fn of_coefficients(
         &self,
         stored: &[f32],
         coefficients: &[f32],
-        quantized: &[f32],
+        products: &[f32],
         gradients: &[f32],
         found: &mut [f32],
     ) {
-        let (shares, length) = (self.shares(coefficients), self.rows.len() * self.columns);
-        for (row, gradient) in self.gradient_rows(gradients) {
+        let shares = self.shares(coefficients);
+        for (row, products) in products.chunks_exact(shares.len()).enumerate() {
             let factor = self.factor.row(row, coefficients);
-            let of_option = |option: &[f32]| dot(&option[row * self.columns..], gradient);
-            let products: Vec<f32> = quantized.chunks_exact(length).map(of_option).collect();
             for (product, (_, place)) in products.iter().zip(&self.bits) {
                 if let Some(place) = place {
                     found[*place] += factor * product;

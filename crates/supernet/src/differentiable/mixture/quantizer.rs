@@ -9,30 +9,47 @@ const HALF_WIDTHS: [f32; 7] = [1.224, 1.952, 2.474, 2.899, 3.270, 3.607, 3.920];
 /// Thresholds stay above this.
 const SMALLEST_THRESHOLD: f32 = 1e-8;
 
-/// Thresholds per column of a row-major matrix, for one width.
-pub fn thresholds(matrix: &[f32], columns: usize, bits: u8) -> Vec<f32> {
-    let (mut largest, mut squares) = (vec![0.0f32; columns], vec![0.0f32; columns]);
-    for row in matrix.chunks_exact(columns) {
-        for ((largest, square), w) in largest.iter_mut().zip(&mut squares).zip(row) {
-            *largest = largest.max(w.abs());
-            *square += w * w;
-        }
-    }
-    let rows = (matrix.len() / columns.max(1)).max(1) as f32;
-    let factor = HALF_WIDTHS[usize::from(bits.clamp(2, 8) - 2)];
-    let each = |(largest, square): (f32, f32)| largest.min(factor * (square / rows).sqrt());
-    largest.into_iter().zip(squares).map(|pair| each(pair).max(SMALLEST_THRESHOLD)).collect()
+/// What the thresholds of every width are made of: per column of a row-major matrix the largest magnitude and the root
+/// mean square.
+pub struct Spread {
+    largest: Vec<f32>,
+    deviations: Vec<f32>,
 }
 
-/// The matrix at one width, appended to `to`.
-pub fn quantize(matrix: &[f32], columns: usize, bits: u8, to: &mut Vec<f32>) {
-    let thresholds = thresholds(matrix, columns, bits);
-    let levels = ((1u32 << (bits - 1)) - 1) as f32;
-    let steps: Vec<(f32, f32, f32)> = thresholds.into_iter().map(|t| (t, levels / t, t / levels)).collect();
-    for row in matrix.chunks_exact(columns) {
-        to.extend(
-            row.iter().zip(&steps).map(|(&w, &(t, inverse, step))| round(w.clamp(-t, t) * inverse) * step),
-        );
+impl Spread {
+    /// Of a matrix.
+    pub fn of(matrix: &[f32], columns: usize) -> Self {
+        let (mut largest, mut squares) = (vec![0.0f32; columns], vec![0.0f32; columns]);
+        for row in matrix.chunks_exact(columns) {
+            for ((largest, square), w) in largest.iter_mut().zip(&mut squares).zip(row) {
+                *largest = largest.max(w.abs());
+                *square += w * w;
+            }
+        }
+        let rows = (matrix.len() / columns.max(1)).max(1) as f32;
+        Self { largest, deviations: squares.into_iter().map(|square| (square / rows).sqrt()).collect() }
+    }
+
+    /// Thresholds per column, for one width.
+    pub fn thresholds(&self, bits: u8) -> Vec<f32> {
+        let factor = HALF_WIDTHS[usize::from(bits.clamp(2, 8) - 2)];
+        let each =
+            |(largest, deviation): (&f32, &f32)| largest.min(factor * deviation).max(SMALLEST_THRESHOLD);
+        self.largest.iter().zip(&self.deviations).map(each).collect()
+    }
+}
+
+/// The matrix at one width, into as many numbers.
+pub fn quantize(matrix: &[f32], spread: &Spread, bits: u8, to: &mut [f32]) {
+    let (thresholds, levels) = (spread.thresholds(bits), ((1u32 << (bits - 1)) - 1) as f32);
+    let inverses: Vec<f32> = thresholds.iter().map(|t| levels / t).collect();
+    let steps: Vec<f32> = thresholds.iter().map(|t| t / levels).collect();
+    let columns = thresholds.len();
+    for (row, to) in matrix.chunks_exact(columns).zip(to.chunks_exact_mut(columns)) {
+        let grid = thresholds.iter().zip(&inverses).zip(&steps);
+        for ((to, w), ((t, inverse), step)) in to.iter_mut().zip(row).zip(grid) {
+            *to = round(w.max(-t).min(*t) * inverse) * step;
+        }
     }
 }
 
@@ -73,9 +90,9 @@ mod tests {
     fn quantized_weights_have_their_levels() {
         let matrix: Vec<f32> = (0..60).map(|i| (i as f32 * 1.37).sin()).collect();
         for bits in [2u8, 4, 8] {
-            let mut quantized = vec![];
-            quantize(&matrix, 3, bits, &mut quantized);
-            let thresholds = thresholds(&matrix, 3, bits);
+            let (spread, mut quantized) = (Spread::of(&matrix, 3), vec![0.0; 60]);
+            quantize(&matrix, &spread, bits, &mut quantized);
+            let thresholds = spread.thresholds(bits);
             for (index, q) in quantized.iter().enumerate() {
                 let step = thresholds[index % 3] / ((1u32 << (bits - 1)) - 1) as f32;
                 assert!(

@@ -72,7 +72,7 @@ impl Default for Settings {
             target: 50.0,
             tolerance: 0.03,
             pursuit: 20.0,
-            sharpness: 10.0,
+            sharpness: 100.0,
         }
     }
 }
