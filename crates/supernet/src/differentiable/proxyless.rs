@@ -102,25 +102,13 @@ impl<'a> Search<'a> {
         settings.check()?;
         let choices = choices(space)?;
         let mixture = Mixture::new(&choices)?;
-        let images = dataset.train.len().max(1);
-        let share = settings.held_out_images.min(images / 2) as f64 / images as f64;
-        let feed = Feed::new(dataset, settings.images(), share, seed)?;
+        let rule = Proxyless::new(space, dataset, (settings, seed), mixture.layout())?;
         let start = Start {
             weights: mixture.inherit(supernet)?,
             decay_mask: mixture.decay_mask(),
-            steps_per_epoch: feed.steps_per_epoch(),
-            multiplier: settings.first_multiplier(),
+            steps_per_epoch: rule.feed.steps_per_epoch(),
+            multiplier: rule.settings.first_multiplier(),
             seed,
-        };
-        let rule = Proxyless {
-            layout: mixture.layout().clone(),
-            workbench: Workbench::new(space, dataset, seed)?,
-            objective: settings.objective(),
-            scratch: Scratch::default(),
-            mixed: Mixed::default(),
-            gradients: vec![],
-            settings,
-            feed,
         };
         Ok(Self::starting(rule, choices, costs, start))
     }
@@ -213,7 +201,27 @@ struct Pass {
     images: usize,
 }
 
-impl Proxyless<'_> {
+impl<'a> Proxyless<'a> {
+    fn new(
+        space: &SearchSpace,
+        dataset: &'a Dataset,
+        (settings, seed): (Settings, u64),
+        layout: &Layout,
+    ) -> Result<Self> {
+        let images = dataset.train.len().max(1);
+        let share = settings.held_out_images.min(images / 2) as f64 / images as f64;
+        Ok(Self {
+            layout: layout.clone(),
+            workbench: Workbench::new(space, dataset, seed)?,
+            feed: Feed::new(dataset, settings.images(), share, seed)?,
+            objective: settings.objective(),
+            scratch: Scratch::default(),
+            mixed: Mixed::default(),
+            gradients: vec![],
+            settings,
+        })
+    }
+
     /// Forward and backward through the network of `hull` with these coefficients.
     fn pass(&mut self, here: &Here<'_>, side: Side, hull: Subnet, coefficients: &[f32]) -> Result<Pass> {
         let workload = here.choices.space().lower(&Candidate { subnet: hull, policy: None });

