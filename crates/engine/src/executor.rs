@@ -273,13 +273,13 @@ fn fingerprint(network: &Network) -> u64 {
 
 /// Average of batch statistics, weighted by images.
 #[derive(Debug, Default)]
-struct Average {
+pub(crate) struct Average {
     sums: Vec<[Vec<f64>; 2]>,
     images: usize,
 }
 
 impl Average {
-    fn add(&mut self, statistics: &[NormStatistics], batch: usize) {
+    pub(crate) fn add(&mut self, statistics: &[NormStatistics], batch: usize) {
         self.sums.resize_with(statistics.len(), Default::default);
         for (sums, entry) in self.sums.iter_mut().zip(statistics) {
             for (sum, values) in sums.iter_mut().zip([&entry.mean, &entry.variance]) {
@@ -290,7 +290,7 @@ impl Average {
         self.images += batch;
     }
 
-    fn finish(self) -> Option<Vec<NormStatistics>> {
+    pub(crate) fn finish(self) -> Option<Vec<NormStatistics>> {
         let images = self.images as f64;
         let narrow = |sum: &[f64]| sum.iter().map(|s| (s / images) as f32).collect();
         let entry = |[mean, variance]: &[Vec<f64>; 2]| NormStatistics {
@@ -319,6 +319,6 @@ fn check_statistics(network: &Network, statistics: &[NormStatistics]) -> Result<
     Ok(())
 }
 
-fn length(what: &'static str, expected: usize, got: usize) -> Result<(), EngineError> {
+pub(crate) fn length(what: &'static str, expected: usize, got: usize) -> Result<(), EngineError> {
     if expected == got { Ok(()) } else { Err(EngineError::Length { what, expected, got }) }
 }

@@ -8,6 +8,7 @@ mod arena;
 pub mod error;
 pub mod executor;
 pub mod gemm;
+pub mod graph;
 pub mod integer;
 mod kernels;
 pub mod losses;

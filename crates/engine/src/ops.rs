@@ -3,6 +3,7 @@
 //! Operations work on the images of one chunk; [`crate::executor`] runs the chunks in parallel and adds up their
 //! partial sums in a fixed order.
 
+pub(crate) mod columns;
 pub(crate) mod convolution;
 pub(crate) mod dense;
 pub(crate) mod depthwise;

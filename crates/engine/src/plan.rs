@@ -9,14 +9,12 @@ use std::ops::Range;
 use crate::arena::ALIGNMENT;
 use crate::kernels::{pitch, scratch_stride};
 use crate::network::{Activation, Convolution, Layer, Network};
-use crate::ops::{depthwise, moments};
+use crate::ops::{depthwise, moments, norm};
 
 /// Batches are cut into at most this many chunks, whatever the number of threads, so that it changes no sum.
 const CHUNKS: usize = 16;
 /// Rows of a matrix product that are worked on together, so that they stay in cache.
 pub(crate) const ROW_BLOCK: usize = 128;
-/// Channel arrays kept per layer.
-const NORM_ARRAYS: usize = 5;
 /// Elements per channel from which statistics may follow from the moments of the input; with fewer, the gradient of
 /// the norm is a small difference of large numbers.
 const MOMENT_ELEMENTS: usize = 64;
@@ -219,7 +217,7 @@ impl Plan {
             plan.transposed_row = scratch_stride(pitch(depth));
             let rows = if transposed { layer.out_channels } else { 0 };
             plan.transposed = take(&mut self.weights, rows * plan.transposed_row);
-            plan.norm = take(&mut self.norms, NORM_ARRAYS * plan.pitch);
+            plan.norm = take(&mut self.norms, norm::ARRAYS * plan.pitch);
         }
     }
 

@@ -93,7 +93,7 @@ impl Executor {
         }
         let count = self.plan.batch * plan.pixels;
         let numbers = &mut self.norms[plan.norm.clone()];
-        norm::backward(layer, parameters, &self.statistics[index], sums, count, numbers, gradients);
+        norm::backward(layer.into(), parameters, &self.statistics[index], sums, count, numbers, gradients);
         Ok(())
     }
 

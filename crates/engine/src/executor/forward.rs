@@ -45,7 +45,7 @@ impl Executor {
             self.convolve(network, parameters, index, given.is_none())?;
             let numbers = &mut self.norms[self.plan.layers[index].norm.clone()];
             let statistics = given.map_or(&self.statistics[index], |given| &given[index]);
-            norm::prepare(&network.layers[index], parameters, statistics, numbers);
+            norm::prepare((&network.layers[index]).into(), parameters, statistics, numbers);
             self.finish(network, parameters, index);
             self.tick(Moment::Forward(index));
             if let Some(observer) = &mut observer {
@@ -233,7 +233,7 @@ impl Executor {
         self.plan.make(network, GROUP.min(batch), Purpose::Infer);
         self.reserve(network, parameters, self.plan.activations);
         for ((layer, plan), statistics) in network.layers.iter().zip(&self.plan.layers).zip(statistics) {
-            norm::prepare(layer, parameters, statistics, &mut self.norms[plan.norm.clone()]);
+            norm::prepare(layer.into(), parameters, statistics, &mut self.norms[plan.norm.clone()]);
         }
         self.head.prepare(&network.head, parameters, batch);
         let group = Group { network, parameters, plan: &self.plan, level: self.level };

@@ -14,6 +14,24 @@
 use crate::kernels::elementwise::{Norm, NormGradient, Quantizer};
 use crate::network::{EPSILON, Layer, NormStatistics};
 
+/// Arrays kept per norm: mean, scale, shift, slope, gradient mean.
+pub(crate) const ARRAYS: usize = 5;
+
+/// Where a norm's parameters lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub gamma_offset: usize,
+    pub beta_offset: usize,
+    pub channels: usize,
+}
+
+impl From<&Layer> for Place {
+    fn from(layer: &Layer) -> Self {
+        let &Layer { gamma_offset, beta_offset, out_channels: channels, .. } = layer;
+        Self { gamma_offset, beta_offset, channels }
+    }
+}
+
 /// The five arrays of a layer, each of `pitch` numbers.
 pub(crate) struct Arrays<'a> {
     pub mean: &'a [f32],
@@ -47,21 +65,21 @@ impl<'a> Arrays<'a> {
 }
 
 /// Fills mean, scale and shift from statistics.
-pub(crate) fn prepare(layer: &Layer, parameters: &[f32], statistics: &NormStatistics, numbers: &mut [f32]) {
-    let pitch = numbers.len() / 5;
+pub(crate) fn prepare(place: Place, parameters: &[f32], statistics: &NormStatistics, numbers: &mut [f32]) {
+    let pitch = numbers.len() / ARRAYS;
     numbers.fill(0.0);
-    for c in 0..layer.out_channels {
+    for c in 0..place.channels {
         let (mean, inverse) = (f64::from(statistics.mean[c]), inverse(statistics.variance[c]));
-        let scale = f64::from(parameters[layer.gamma_offset + c]) * inverse;
+        let scale = f64::from(parameters[place.gamma_offset + c]) * inverse;
         numbers[c] = statistics.mean[c];
         numbers[pitch + c] = scale as f32;
-        numbers[2 * pitch + c] = (f64::from(parameters[layer.beta_offset + c]) - mean * scale) as f32;
+        numbers[2 * pitch + c] = (f64::from(parameters[place.beta_offset + c]) - mean * scale) as f32;
     }
 }
 
 /// Fills slope and gradient mean from the sums over `count` elements, and adds the gradients of gamma and beta.
 pub(crate) fn backward(
-    layer: &Layer,
+    place: Place,
     parameters: &[f32],
     statistics: &NormStatistics,
     sums: [&[f64]; 2],
@@ -69,14 +87,14 @@ pub(crate) fn backward(
     numbers: &mut [f32],
     gradients: &mut [f32],
 ) {
-    let (pitch, count) = (numbers.len() / 5, count as f64);
-    for c in 0..layer.out_channels {
+    let (pitch, count) = (numbers.len() / ARRAYS, count as f64);
+    for c in 0..place.channels {
         let (first, second, inverse) = (sums[0][c], sums[1][c], inverse(statistics.variance[c]));
-        let scale = f64::from(parameters[layer.gamma_offset + c]) * inverse;
+        let scale = f64::from(parameters[place.gamma_offset + c]) * inverse;
         numbers[3 * pitch + c] = (-scale * second * inverse * inverse / count) as f32;
         numbers[4 * pitch + c] = (first / count) as f32;
-        gradients[layer.beta_offset + c] += first as f32;
-        gradients[layer.gamma_offset + c] += (second * inverse) as f32;
+        gradients[place.beta_offset + c] += first as f32;
+        gradients[place.gamma_offset + c] += (second * inverse) as f32;
     }
 }
 

@@ -1,0 +1,605 @@
+//! Runs a [`Graph`] step after step; within a step the chunks of the batch run in parallel.
+//!
+//! Chunks do not depend on the number of threads and their sums are added in order, so that results do not either.
+
+use rayon::prelude::*;
+
+use super::convolution::{Operation, Packed, Scratch};
+use super::finish::{AddLoaded, Finish, FinishGradient, Moments, NormGradientRows};
+use super::{Affine, Filters, Graph, Shape, Window, Work, pool};
+use crate::error::EngineError;
+use crate::executor::{Average, length};
+use crate::kernels::{dispatch, pitch};
+use crate::network::{ActivationQuantizer, NormStatistics};
+use crate::ops::columns::Columns;
+use crate::ops::norm::{self, Arrays, Place};
+use crate::ops::{quantizer, weights};
+use crate::simd::{self, Level};
+
+/// Batches are cut into at most this many chunks, whatever the number of threads, so that it changes no sum.
+const CHUNKS: usize = 16;
+/// Images that go through the graph together in inference.
+const GROUP: usize = 32;
+
+/// Runs one graph; keeps its buffers between calls.
+#[derive(Debug)]
+pub struct GraphExecutor {
+    graph: Graph,
+    shapes: Vec<Shape>,
+    parameters: usize,
+    level: Level,
+    packed: Vec<Packed>,
+    /// By value: rows of whole vectors.
+    values: Vec<Vec<f32>>,
+    /// By step: what its work gives.
+    raw: Vec<Vec<f32>>,
+    /// By step: what is done to it, see [`Arrays`].
+    numbers: Vec<Vec<f32>>,
+    /// By step; empty where there is no norm.
+    statistics: Vec<NormStatistics>,
+    /// By value, going backward.
+    gradients: Vec<Vec<f32>>,
+    logits: Vec<f32>,
+    /// Images of the last `forward_train`.
+    trained: Option<usize>,
+}
+
+/// Sums of one chunk.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    first: Vec<f64>,
+    second: Vec<f64>,
+    range: f64,
+}
+
+impl GraphExecutor {
+    /// An executor on the current rayon pool, for a buffer of `parameters` numbers.
+    ///
+    /// # Errors
+    /// A graph that fails [`Graph::check`].
+    pub fn new(graph: Graph, parameters: usize) -> Result<Self, EngineError> {
+        Self::with_level(graph, parameters, simd::level())
+    }
+
+    /// An executor that uses the instructions of `level`; if the machine lacks them, portable code.
+    ///
+    /// # Errors
+    /// As [`GraphExecutor::new`].
+    pub fn with_level(graph: Graph, parameters: usize, level: Level) -> Result<Self, EngineError> {
+        let shapes = graph.check(parameters)?;
+        let steps = graph.steps.len();
+        Ok(Self {
+            shapes,
+            parameters,
+            level: if level.available() { level } else { Level::Scalar },
+            packed: (0..steps).map(|_| Packed::default()).collect(),
+            values: vec![vec![]; steps + 1],
+            raw: vec![vec![]; steps],
+            numbers: vec![vec![]; steps],
+            statistics: vec![NormStatistics::default(); steps],
+            gradients: vec![vec![]; steps + 1],
+            logits: vec![],
+            trained: None,
+            graph,
+        })
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.shapes[self.graph.steps.len()].channels
+    }
+
+    /// Training forward with batch statistics; keeps what backward needs. Returns logits `[batch × classes]`.
+    ///
+    /// # Errors
+    /// Parameters or images of another length, values that are not finite.
+    pub fn forward_train(
+        &mut self,
+        parameters: &[f32],
+        images: &[f32],
+        batch: usize,
+    ) -> Result<&[f32], EngineError> {
+        self.trained = None;
+        self.check(parameters, images, batch)?;
+        self.pack(parameters);
+        self.forward(parameters, images, batch, None)?;
+        self.trained = Some(batch);
+        self.logits.clear();
+        self.tell_logits(batch)?;
+        Ok(&self.logits)
+    }
+
+    /// Inference with given statistics (one entry per step). Returns logits `[batch × classes]`.
+    ///
+    /// # Errors
+    /// As [`GraphExecutor::forward_train`], and statistics that do not fit.
+    pub fn infer(
+        &mut self,
+        parameters: &[f32],
+        statistics: &[NormStatistics],
+        images: &[f32],
+        batch: usize,
+    ) -> Result<&[f32], EngineError> {
+        self.trained = None;
+        self.check(parameters, images, batch)?;
+        self.check_statistics(statistics)?;
+        self.pack(parameters);
+        self.logits.clear();
+        let image = self.graph.image_length();
+        for images in images.chunks(GROUP * image) {
+            let batch = images.len() / image;
+            self.forward(parameters, images, batch, Some(statistics))?;
+            self.tell_logits(batch)?;
+        }
+        Ok(&self.logits)
+    }
+
+    /// Batch-norm statistics over several batches: batch statistics averaged, weighted by images.
+    ///
+    /// # Errors
+    /// As [`GraphExecutor::forward_train`]; no batch at all.
+    pub fn recalibrate<'a>(
+        &mut self,
+        parameters: &[f32],
+        batches: impl Iterator<Item = (&'a [f32], usize)>,
+    ) -> Result<Vec<NormStatistics>, EngineError> {
+        let mut average = Average::default();
+        for (images, batch) in batches {
+            self.forward_train(parameters, images, batch)?;
+            self.trained = None;
+            average.add(&self.statistics, batch);
+        }
+        average.finish().ok_or(EngineError::Length { what: "recalibration batches", expected: 1, got: 0 })
+    }
+
+    /// Adds d loss / d parameters into `gradients`. Must follow `forward_train` with the same parameters.
+    ///
+    /// # Errors
+    /// No such forward pass, lengths that do not fit, gradients that are not finite (then partly added).
+    pub fn backward(
+        &mut self,
+        parameters: &[f32],
+        logits_gradient: &[f32],
+        gradients: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let batch = self.trained.take().ok_or(EngineError::NoForward)?;
+        length("parameters", self.parameters, parameters.len())?;
+        length("gradients", parameters.len(), gradients.len())?;
+        length("logits gradient", self.logits.len(), logits_gradient.len())?;
+        for (value, gradient) in self.gradients.iter_mut().enumerate().skip(1) {
+            gradient.clear();
+            gradient.resize(self.values[value].len(), 0.0);
+        }
+        let classes = self.classes();
+        let last = &mut self.gradients[self.graph.steps.len()];
+        for (to, from) in last.chunks_exact_mut(pitch(classes)).zip(logits_gradient.chunks_exact(classes)) {
+            to[..classes].copy_from_slice(from);
+        }
+        for index in (0..self.graph.steps.len()).rev() {
+            let mut gradient = std::mem::take(&mut self.gradients[index + 1]);
+            self.finish_back(index, parameters, batch, &mut gradient, gradients)?;
+            self.work_back(index, parameters, batch, &gradient, gradients);
+            self.gradients[index + 1] = gradient;
+        }
+        Ok(())
+    }
+
+    /// Batch statistics of the last `forward_train`, by step; empty where there is no norm.
+    pub fn batch_statistics(&self) -> &[NormStatistics] {
+        &self.statistics
+    }
+
+    fn check(&self, parameters: &[f32], images: &[f32], batch: usize) -> Result<(), EngineError> {
+        length("parameters", self.parameters, parameters.len())?;
+        length("images", self.graph.image_length().saturating_mul(batch.max(1)), images.len())
+    }
+
+    fn check_statistics(&self, statistics: &[NormStatistics]) -> Result<(), EngineError> {
+        length("statistics", self.graph.steps.len(), statistics.len())?;
+        for (step, entry) in self.graph.steps.iter().zip(statistics) {
+            let expected = normed(&step.work).map_or(0, |place| place.channels);
+            for (what, got) in [("mean entries", entry.mean.len()), ("variance entries", entry.variance.len())] {
+                if got != expected {
+                    return Err(EngineError::Shape { layer: step.name.clone(), what, expected, got });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pack(&mut self, parameters: &[f32]) {
+        for (index, step) in self.graph.steps.iter().enumerate() {
+            if let Work::Convolution(filters) = &step.work {
+                let depth = self.operation(index, filters, parameters).depth();
+                let mut packed = std::mem::take(&mut self.packed[index]);
+                packed.prepare(filters, depth, parameters);
+                self.packed[index] = packed;
+            }
+        }
+    }
+
+    fn forward(
+        &mut self,
+        parameters: &[f32],
+        images: &[f32],
+        batch: usize,
+        given: Option<&[NormStatistics]>,
+    ) -> Result<(), EngineError> {
+        let channels = self.graph.image_channels;
+        let image = &mut self.values[0];
+        image.clear();
+        image.resize(batch * self.shapes[0].pixels() * pitch(channels), 0.0);
+        for (to, from) in image.chunks_exact_mut(pitch(channels)).zip(images.chunks_exact(channels)) {
+            to[..channels].copy_from_slice(from);
+        }
+        for index in 0..self.graph.steps.len() {
+            self.work(index, parameters, batch);
+            self.prepare_finish(index, parameters, batch, given.map(|given| &given[index]))?;
+            self.finish(index, parameters, batch);
+        }
+        Ok(())
+    }
+
+    /// Floats of one image of a value.
+    fn unit(&self, value: usize) -> usize {
+        self.shapes[value].pixels() * pitch(self.shapes[value].channels)
+    }
+
+    fn columns(&self, index: usize, Window { kernel, stride, padding }: Window) -> Columns {
+        let (from, to) = (self.shapes[self.graph.steps[index].input], self.shapes[index + 1]);
+        let (channels, pitch) = (from.channels, pitch(from.channels));
+        Columns { size: from.size, width: to.size, kernel, stride, padding, channels, pitch }
+    }
+
+    fn operation(&self, index: usize, filters: &Filters, parameters: &[f32]) -> Operation<'_> {
+        Operation {
+            depthwise: filters.depthwise,
+            window: self.columns(index, filters.window),
+            to: self.shapes[index + 1],
+            level: self.level,
+            quantizer: quantizer::prepare(self.graph.steps[index].input_quantizer, parameters),
+            packed: &self.packed[index],
+        }
+    }
+
+    /// The sums of a step.
+    fn work(&mut self, index: usize, parameters: &[f32], batch: usize) {
+        let step = &self.graph.steps[index];
+        let mut raw = std::mem::take(&mut self.raw[index]);
+        let (unit, input_unit, chunk) = (self.unit(index + 1), self.unit(step.input), batch.div_ceil(CHUNKS));
+        raw.resize(batch * unit, 0.0);
+        let input = &self.values[step.input];
+        let chunks = raw.par_chunks_mut(chunk * unit).zip(input.par_chunks(chunk * input_unit)).with_max_len(1);
+        match &step.work {
+            Work::Convolution(filters) => {
+                let operation = self.operation(index, filters, parameters);
+                chunks.for_each_init(Scratch::default, |scratch, (raw, input)| {
+                    operation.forward(input, raw, scratch);
+                });
+            }
+            Work::Add { other } => {
+                let other = self.values[*other].par_chunks(chunk * unit);
+                chunks.zip(other).for_each(|((raw, input), other)| {
+                    raw.iter_mut().zip(input).zip(other).for_each(|((to, a), b)| *to = a + b);
+                });
+            }
+            Work::MaxPool(window) => {
+                let window = self.columns(index, *window);
+                each_image(chunks, (unit, input_unit), |raw, input| pool::largest(&window, input, raw));
+            }
+            Work::AveragePool(window) => {
+                let window = self.columns(index, *window);
+                each_image(chunks, (unit, input_unit), |raw, input| pool::mean(&window, input, raw));
+            }
+        }
+        self.raw[index] = raw;
+    }
+
+    /// Factors and shifts of a step, with batch statistics or given ones.
+    fn prepare_finish(
+        &mut self,
+        index: usize,
+        parameters: &[f32],
+        batch: usize,
+        given: Option<&NormStatistics>,
+    ) -> Result<(), EngineError> {
+        let work = &self.graph.steps[index].work;
+        let pitch = pitch(self.shapes[index + 1].channels);
+        let mut numbers = std::mem::take(&mut self.numbers[index]);
+        numbers.clear();
+        numbers.resize(norm::ARRAYS * pitch, 0.0);
+        match normed(work) {
+            Some(place) => {
+                if given.is_none() {
+                    self.statistics[index] = self.moments(index, batch)?;
+                }
+                let statistics = given.unwrap_or(&self.statistics[index]);
+                norm::prepare(place, parameters, statistics, &mut numbers);
+            }
+            None => {
+                numbers[pitch..2 * pitch].fill(1.0);
+                if let Work::Convolution(Filters { affine: Affine::Bias { offset }, channels, .. }) = *work {
+                    let bias = &parameters[offset..offset + channels];
+                    numbers[2 * pitch..2 * pitch + channels].copy_from_slice(bias);
+                }
+            }
+        }
+        self.numbers[index] = numbers;
+        Ok(())
+    }
+
+    /// Mean and variance per channel of a step's sums, in two passes.
+    fn moments(&self, index: usize, batch: usize) -> Result<NormStatistics, EngineError> {
+        let shape = self.shapes[index + 1];
+        let count = (batch * shape.pixels()) as f64;
+        let pass = |mean: &[f32]| {
+            self.summed(index, batch, |raw, sums| {
+                let Sums { first, second, .. } = sums;
+                dispatch(self.level, Moments { raw, mean, first, second });
+            })
+        };
+        let sums = pass(&vec![0.0; pitch(shape.channels)]);
+        let means: Vec<f32> = sums.first.iter().map(|sum| (sum / count) as f32).collect();
+        let centred = pass(&means);
+        let channels = 0..shape.channels;
+        let rest = |channel: usize| centred.first[channel] / count;
+        let mean = channels.clone().map(|channel| (f64::from(means[channel]) + rest(channel)) as f32);
+        let variance = channels.map(|channel| {
+            (centred.second[channel] / count - rest(channel) * rest(channel)).max(0.0) as f32
+        });
+        let statistics = NormStatistics { mean: mean.collect(), variance: variance.collect() };
+        if statistics.mean.iter().chain(&statistics.variance).all(|value| value.is_finite()) {
+            return Ok(statistics);
+        }
+        Err(self.not_finite(index))
+    }
+
+    /// Sums over the chunks of a step's raw values, added in order.
+    fn summed(&self, index: usize, batch: usize, visit: impl Fn(&[f32], &mut Sums) + Sync) -> Sums {
+        let chunk = batch.div_ceil(CHUNKS) * self.unit(index + 1);
+        let pitch = pitch(self.shapes[index + 1].channels);
+        let chunks = self.raw[index].par_chunks(chunk).with_max_len(1).map(|raw| {
+            let mut sums = Sums::of(pitch);
+            visit(raw, &mut sums);
+            sums
+        });
+        Sums::merged(chunks.collect(), pitch)
+    }
+
+    fn not_finite(&self, index: usize) -> EngineError {
+        EngineError::NotFinite { layer: self.graph.steps[index].name.clone() }
+    }
+
+    /// The value of a step.
+    fn finish(&mut self, index: usize, parameters: &[f32], batch: usize) {
+        let step = &self.graph.steps[index];
+        let mut value = std::mem::take(&mut self.values[index + 1]);
+        value.resize(self.raw[index].len(), 0.0);
+        let chunk = batch.div_ceil(CHUNKS) * self.unit(index + 1);
+        let Arrays { scale, shift, .. } =
+            Arrays::of(&self.numbers[index], pitch(self.shapes[index + 1].channels));
+        let (bounds, quantizer) =
+            (step.rectifier.bounds(), quantizer::prepare(step.output_quantizer, parameters));
+        let chunks = value.par_chunks_mut(chunk).zip(self.raw[index].par_chunks(chunk)).with_max_len(1);
+        chunks.for_each(|(output, raw)| {
+            dispatch(self.level, Finish { raw, scale, shift, bounds, quantizer, output });
+        });
+        self.values[index + 1] = value;
+    }
+
+    fn tell_logits(&mut self, batch: usize) -> Result<(), EngineError> {
+        let (last, classes) = (self.graph.steps.len(), self.classes());
+        let rows = self.values[last].chunks_exact(pitch(classes)).take(batch);
+        self.logits.extend(rows.flat_map(|row| row[..classes].iter().copied()));
+        if self.logits.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        Err(self.not_finite(last - 1))
+    }
+
+    /// From the gradient of a step's value to that of its sums, in place; adds what ranges, norm and bias get.
+    fn finish_back(
+        &mut self,
+        index: usize,
+        parameters: &[f32],
+        batch: usize,
+        gradient: &mut [f32],
+        gradients: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let step = &self.graph.steps[index];
+        let shape = self.shapes[index + 1];
+        let (pitch, chunk) = (pitch(shape.channels), batch.div_ceil(CHUNKS) * self.unit(index + 1));
+        let (bounds, quantizer) =
+            (step.rectifier.bounds(), quantizer::prepare(step.output_quantizer, parameters));
+        let (level, numbers) = (self.level, &self.numbers[index]);
+        let chunks = gradient.par_chunks_mut(chunk).zip(self.raw[index].par_chunks(chunk)).with_max_len(1);
+        let sums = chunks.map(|(gradient, raw)| {
+            let mut sums = Sums::of(pitch);
+            let Sums { first, second, .. } = &mut sums;
+            let norm = Arrays::of(numbers, pitch);
+            sums.range =
+                dispatch(level, FinishGradient { raw, norm, bounds, quantizer, gradient, first, second });
+            sums
+        });
+        let sums = Sums::merged(sums.collect(), pitch);
+        if !sums.first.iter().chain(&sums.second).all(|sum| sum.is_finite()) {
+            return Err(self.not_finite(index));
+        }
+        add_range(step.output_quantizer, sums.range, gradients);
+        match &step.work {
+            Work::Convolution(Filters { affine: Affine::Bias { offset }, channels, .. }) => {
+                let to = &mut gradients[*offset..*offset + channels];
+                to.iter_mut().zip(&sums.first).for_each(|(to, &sum)| *to += sum as f32);
+            }
+            Work::Convolution(_) => self.norm_back(index, parameters, batch, (gradient, &sums), gradients),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn norm_back(
+        &mut self,
+        index: usize,
+        parameters: &[f32],
+        batch: usize,
+        (gradient, sums): (&mut [f32], &Sums),
+        gradients: &mut [f32],
+    ) {
+        let Some(place) = normed(&self.graph.steps[index].work) else { return };
+        let (pitch, chunk) = (pitch(place.channels), batch.div_ceil(CHUNKS) * self.unit(index + 1));
+        let count = batch * self.shapes[index + 1].pixels();
+        let (statistics, numbers) = (&self.statistics[index], &mut self.numbers[index]);
+        let both = [&sums.first[..], &sums.second[..]];
+        norm::backward(place, parameters, statistics, both, count, numbers, gradients);
+        let (level, numbers) = (self.level, &self.numbers[index]);
+        let chunks = gradient.par_chunks_mut(chunk).zip(self.raw[index].par_chunks(chunk)).with_max_len(1);
+        chunks.for_each(|(gradient, raw)| {
+            dispatch(level, NormGradientRows { raw, norm: Arrays::of(numbers, pitch), gradient });
+        });
+    }
+
+    /// From the gradient of a step's sums to those of what it reads and of its weights.
+    fn work_back(
+        &mut self,
+        index: usize,
+        parameters: &[f32],
+        batch: usize,
+        gradient: &[f32],
+        gradients: &mut [f32],
+    ) {
+        let step = &self.graph.steps[index];
+        let mut into = std::mem::take(&mut self.gradients[step.input]);
+        let (unit, input_unit, chunk) = (self.unit(index + 1), self.unit(step.input), batch.div_ceil(CHUNKS));
+        match &step.work {
+            Work::Convolution(filters) => {
+                self.convolution_back(index, filters, (parameters, batch), gradient, (&mut into, gradients));
+            }
+            Work::Add { other } if *other == step.input => {
+                into.iter_mut().zip(gradient).for_each(|(to, g)| *to += g + g);
+            }
+            Work::Add { other } => {
+                into.iter_mut().zip(gradient).for_each(|(to, g)| *to += g);
+                let to = self.gradients[*other].iter_mut();
+                to.zip(gradient).for_each(|(to, g)| *to += g);
+            }
+            Work::MaxPool(window) | Work::AveragePool(window) if !into.is_empty() => {
+                let columns = self.columns(index, *window);
+                let (input, raw) = (&self.values[step.input], &self.raw[index]);
+                let largest = matches!(step.work, Work::MaxPool(_));
+                let parts = into.par_chunks_mut(chunk * input_unit).zip(gradient.par_chunks(chunk * unit));
+                let parts = parts.zip(input.par_chunks(chunk * input_unit)).zip(raw.par_chunks(chunk * unit));
+                parts.with_max_len(1).for_each(|(((into, gradient), input), raw)| {
+                    let images = into.chunks_exact_mut(input_unit).zip(gradient.chunks_exact(unit));
+                    let seen = input.chunks_exact(input_unit).zip(raw.chunks_exact(unit));
+                    images.zip(seen).for_each(|((into, gradient), seen)| match largest {
+                        true => pool::largest_backward(&columns, seen, gradient, into),
+                        false => pool::mean_backward(&columns, gradient, into),
+                    });
+                });
+            }
+            _ => {}
+        }
+        self.gradients[step.input] = into;
+    }
+
+    fn convolution_back(
+        &self,
+        index: usize,
+        filters: &Filters,
+        (parameters, batch): (&[f32], usize),
+        gradient: &[f32],
+        (into, gradients): (&mut [f32], &mut [f32]),
+    ) {
+        let step = &self.graph.steps[index];
+        let operation = self.operation(index, filters, parameters);
+        let (unit, input_unit, chunk) = (self.unit(index + 1), self.unit(step.input), batch.div_ceil(CHUNKS));
+        let length = operation.depth() * pitch(filters.channels);
+        let input = &self.values[step.input];
+        let quantized = step.input_quantizer.is_some();
+        // The image needs no gradient, but the range of its quantizer does.
+        let mut nowhere = vec![0.0; if into.is_empty() && quantized { input.len() } else { 0 }];
+        let into = if into.is_empty() { &mut nowhere[..] } else { into };
+        let wanted = !into.is_empty();
+        let mut targets: Vec<Option<&mut [f32]>> = match wanted {
+            true => into.chunks_mut(chunk * input_unit).map(Some).collect(),
+            false => (0..batch.div_ceil(chunk)).map(|_| None).collect(),
+        };
+        let parts = targets.par_iter_mut().zip(input.par_chunks(chunk * input_unit));
+        let parts = parts.zip(gradient.par_chunks(chunk * unit)).with_max_len(1);
+        let partial: Vec<(Vec<f32>, f64)> = parts
+            .map_init(Scratch::default, |scratch, ((into, value), gradient)| {
+                let mut weight = vec![0.0; length];
+                operation.backward(value, gradient, &mut weight, wanted, scratch);
+                let (loaded, quantizer) = (&scratch.gradient[..], operation.quantizer);
+                let range = into.as_mut().map_or(0.0, |gradient| {
+                    dispatch(self.level, AddLoaded { loaded, value, quantizer, gradient })
+                });
+                (weight, range)
+            })
+            .collect();
+        add_range(step.input_quantizer, partial.iter().map(|(_, range)| range).sum(), gradients);
+        add_weights(filters, parameters, &partial, gradients);
+    }
+}
+
+impl Sums {
+    fn of(pitch: usize) -> Self {
+        Self { first: vec![0.0; pitch], second: vec![0.0; pitch], range: 0.0 }
+    }
+
+    fn merged(chunks: Vec<Self>, pitch: usize) -> Self {
+        chunks.into_iter().fold(Self::of(pitch), |mut all, chunk| {
+            all.first.iter_mut().zip(chunk.first).for_each(|(to, sum)| *to += sum);
+            all.second.iter_mut().zip(chunk.second).for_each(|(to, sum)| *to += sum);
+            all.range += chunk.range;
+            all
+        })
+    }
+}
+
+/// Where the norm of a step's work lies, if there is one.
+fn normed(work: &Work) -> Option<Place> {
+    match *work {
+        Work::Convolution(Filters {
+            affine: Affine::Norm { gamma_offset, beta_offset }, channels, ..
+        }) => Some(Place { gamma_offset, beta_offset, channels }),
+        _ => None,
+    }
+}
+
+fn each_image<'a>(
+    chunks: impl IndexedParallelIterator<Item = (&'a mut [f32], &'a [f32])>,
+    (unit, input_unit): (usize, usize),
+    run: impl Fn(&mut [f32], &[f32]) + Sync,
+) {
+    chunks.for_each(|(raw, input)| {
+        let images = raw.chunks_exact_mut(unit).zip(input.chunks_exact(input_unit));
+        images.for_each(|(raw, input)| run(raw, input));
+    });
+}
+
+fn add_range(quantizer: Option<ActivationQuantizer>, range: f64, gradients: &mut [f32]) {
+    if let Some(quantizer) = quantizer {
+        gradients[quantizer.range_offset] += range as f32;
+    }
+}
+
+/// Adds up the chunks' weight gradients in order, and adds what passes the quantizer to the parameters'.
+fn add_weights(filters: &Filters, parameters: &[f32], partial: &[(Vec<f32>, f64)], gradients: &mut [f32]) {
+    let (channels, pitch) = (filters.channels, pitch(filters.channels));
+    let mut total = vec![0.0; partial.first().map_or(0, |(weight, _)| weight.len())];
+    for (weight, _) in partial {
+        total.iter_mut().zip(weight).for_each(|(to, g)| *to += g);
+    }
+    let quantizer = filters.weight_quantizer.as_ref();
+    for (row, gradient) in total.chunks_exact(pitch).enumerate() {
+        let at = filters.weight_offset + row * channels;
+        let (raw, to) = (&parameters[at..at + channels], &mut gradients[at..at + channels]);
+        weights::add_masked(quantizer, raw, gradient, to);
+    }
+}
