@@ -24,6 +24,7 @@ sanitize:           ## the engine's tests under AddressSanitizer, its safe parts
 
 golden:             ## remake the golden files from PyTorch; needs `pip install torch`
 	$(PYTHON) reference/golden_ops.py
+	$(PYTHON) reference/golden_graphs.py
 	$(PYTHON) reference/golden_network.py
 
 runtime:            ## ONNX Runtime in .runtime, for `sartor verify`

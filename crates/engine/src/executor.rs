@@ -7,7 +7,7 @@
 mod backward;
 mod forward;
 mod observe;
-mod workers;
+pub(crate) mod workers;
 
 use crate::arena::Arena;
 use crate::error::EngineError;

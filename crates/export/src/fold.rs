@@ -41,6 +41,11 @@ pub struct Norm {
 }
 
 impl Norm {
+    /// A norm that adds a bias and nothing else.
+    pub fn only_shift(bias: f32) -> Self {
+        Self { gamma: 1.0, beta: bias, mean: 0.0, variance: (1.0 - EPSILON) as f32 }
+    }
+
     /// Factor and shift: `norm(y) = factor·y + shift`.
     pub fn factor_and_shift(&self) -> (f64, f64) {
         let factor = f64::from(self.gamma) / (f64::from(self.variance) + EPSILON).sqrt();

@@ -39,9 +39,13 @@ impl Quantizer {
 
     /// `[0, range]`, cut at `ceiling` where the range reaches beyond it (ReLU6 after a range above 6).
     pub fn unsigned_below(bits: u8, range: f32, ceiling: f32) -> Self {
-        let full = Self::unsigned(bits, range);
-        let last = (ceiling / full.scale).round_ties_even();
-        Self { high: full.high.min(last as i32).max(1), ..full }
+        Self::unsigned(bits, range).below(ceiling)
+    }
+
+    /// The same steps, none of them above `ceiling`.
+    pub fn below(self, ceiling: f32) -> Self {
+        let last = (ceiling / self.scale).round_ties_even();
+        Self { high: self.high.min(last as i32).max(1), ..self }
     }
 
     /// `[-range, range]` in `2^(bits-1) - 1` steps on either side of 0.

@@ -7,6 +7,7 @@
 //! ```text
 //! .onnx ── reader ──▶ ImportedNetwork ──┬─▶ logits, observe   what the network computes, in float
 //!                      (steps, values)  ├─▶ quantize          at any widths: the integer graph
+//!                                       ├─▶ points, retrained what a trainer of it simulates, and gives back
 //!                                       └─▶ chain             where it is a chain of layers: arrays to fine-tune
 //! ```
 //!
@@ -22,11 +23,12 @@ mod float;
 mod known;
 mod quantize;
 mod reader;
+mod retrain;
 mod values;
 
 pub use float::Place;
 pub(crate) use float::window;
-pub use quantize::{PointKind, RangePoint};
+pub use quantize::{PointKind, RangePoint, StepPoints};
 
 /// Index of a value; 0 is the image, i + 1 the output of step i.
 pub type ValueId = usize;

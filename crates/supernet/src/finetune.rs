@@ -30,13 +30,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use settings::steps_per_epoch;
+pub(crate) use settings::steps_per_epoch;
 
 pub use model_file::FinetunedModel;
 pub use settings::FinetuneSettings;
 
 /// Name of the only phase, for messages.
-const PHASE: &str = "fine-tune";
+pub(crate) const PHASE: &str = "fine-tune";
 
 /// Fine-tunes one candidate step by step.
 pub struct Finetuner<'a> {
@@ -202,20 +202,7 @@ impl Tuning {
     }
 
     fn report(&self, outcome: Outcome, learning_rate: f64, images: usize) -> StepReport {
-        let step = self.step - 1;
-        StepReport {
-            phase: PHASE.to_string(),
-            step,
-            steps: self.steps,
-            overall: step,
-            overall_steps: self.steps,
-            loss: outcome.loss,
-            accuracy: outcome.correct as f64 / images as f64,
-            learning_rate,
-            images,
-            ends_epoch: self.step.is_multiple_of(self.steps_per_epoch) || self.is_done(),
-            ends_phase: self.is_done(),
-        }
+        report((self.step, self.steps, self.steps_per_epoch), outcome, learning_rate, images)
     }
 
     /// The model as it is now, with statistics recomputed under quantization.
@@ -225,6 +212,29 @@ impl Tuning {
         let statistics = workbench.recalibrate(&model.network, &model.parameters, images)?;
         let normalization = workbench.dataset.normalization;
         Ok(FinetunedModel { model, statistics, normalization })
+    }
+}
+
+/// What is told of a step, when `taken` of all `steps` are.
+pub(crate) fn report(
+    (taken, steps, per_epoch): (usize, usize, usize),
+    outcome: Outcome,
+    learning_rate: f64,
+    images: usize,
+) -> StepReport {
+    let (step, ends_phase) = (taken - 1, taken >= steps);
+    StepReport {
+        phase: PHASE.to_string(),
+        step,
+        steps,
+        overall: step,
+        overall_steps: steps,
+        loss: outcome.loss,
+        accuracy: outcome.correct as f64 / images as f64,
+        learning_rate,
+        images,
+        ends_epoch: taken.is_multiple_of(per_epoch) || ends_phase,
+        ends_phase,
     }
 }
 
@@ -238,7 +248,7 @@ impl SupernetError {
     }
 }
 
-fn batch_plan(settings: &FinetuneSettings, dataset: &Dataset, seed: u64) -> BatchPlan {
+pub(crate) fn batch_plan(settings: &FinetuneSettings, dataset: &Dataset, seed: u64) -> BatchPlan {
     BatchPlan {
         batch: settings.batch.min(dataset.train.len()),
         seed,

@@ -26,6 +26,7 @@ pub mod finetune;
 #[cfg(test)]
 mod fixtures;
 pub mod float_network;
+pub mod graph_tuning;
 pub mod inherited;
 pub mod instantiate;
 pub mod memory;

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use sartor_engine::{Network, losses};
+use sartor_engine::{Executor, Network, losses};
 
+use crate::data::Batch;
 use crate::error::Result;
 use crate::workbench::Workbench;
 
@@ -30,6 +31,36 @@ pub(crate) struct Outcome {
     pub correct: usize,
 }
 
+/// A network on what runs it.
+pub(crate) trait Pass {
+    /// Numbers of one image.
+    fn image_length(&self) -> usize;
+    /// Training forward; gives the logits.
+    fn forward(&mut self, images: &[f32], batch: usize) -> Result<&[f32]>;
+    /// Adds to the gradients.
+    fn backward(&mut self, logits_gradient: &[f32], gradients: &mut [f32]) -> Result<()>;
+}
+
+struct NetworkPass<'a> {
+    executor: &'a mut Executor,
+    network: &'a Network,
+    parameters: &'a [f32],
+}
+
+impl Pass for NetworkPass<'_> {
+    fn image_length(&self) -> usize {
+        self.network.image_length()
+    }
+
+    fn forward(&mut self, images: &[f32], batch: usize) -> Result<&[f32]> {
+        Ok(self.executor.forward_train(self.network, self.parameters, images, batch)?)
+    }
+
+    fn backward(&mut self, logits_gradient: &[f32], gradients: &mut [f32]) -> Result<()> {
+        Ok(self.executor.backward(self.network, self.parameters, logits_gradient, gradients)?)
+    }
+}
+
 /// Reused between steps.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -46,19 +77,32 @@ impl Objective {
     pub fn accumulate(
         &self,
         workbench: &mut Workbench<'_>,
-        model: (&Network, &[f32]),
+        (network, parameters): (&Network, &[f32]),
         scratch: &mut Scratch,
         scale: f32,
         gradients: &mut [f32],
     ) -> Result<Outcome> {
-        let images = workbench.batch.labels.len();
+        let Workbench { executor, batch, .. } = workbench;
+        self.over(batch, &mut NetworkPass { executor, network, parameters }, scratch, scale, gradients)
+    }
+
+    /// As [`accumulate`](Self::accumulate), for any network.
+    pub fn over(
+        &self,
+        batch: &Batch,
+        pass: &mut impl Pass,
+        scratch: &mut Scratch,
+        scale: f32,
+        gradients: &mut [f32],
+    ) -> Result<Outcome> {
+        let images = batch.labels.len();
         let parts = images.div_ceil(self.micro_batch.unwrap_or(images).max(1)).max(1);
         let length = images.div_ceil(parts).max(1);
         let mut sum = Outcome::default();
         for start in (0..images).step_by(length) {
             let part = start..images.min(start + length);
             let share = part.len() as f64 / images as f64;
-            let outcome = self.part(workbench, model, part, scratch, scale * share as f32, gradients)?;
+            let outcome = self.part(batch, pass, part, scratch, scale * share as f32, gradients)?;
             sum.loss += share * outcome.loss;
             sum.correct += outcome.correct;
         }
@@ -67,22 +111,21 @@ impl Objective {
 
     fn part(
         &self,
-        workbench: &mut Workbench<'_>,
-        (network, parameters): (&Network, &[f32]),
+        batch: &Batch,
+        pass: &mut impl Pass,
         part: Range<usize>,
         scratch: &mut Scratch,
         scale: f32,
         gradients: &mut [f32],
     ) -> Result<Outcome> {
-        let (batch, executor) = (&workbench.batch, &mut workbench.executor);
-        let (labels, image) = (&batch.labels[part.clone()], network.image_length());
-        let images = &batch.images[part.start * image..part.end * image];
-        let logits = executor.forward_train(network, parameters, images, part.len())?;
+        let (labels, image) = (&batch.labels[part.clone()], pass.image_length());
+        let logits = pass.forward(&batch.images[part.start * image..part.end * image], part.len())?;
         scratch.logits.clear();
         scratch.logits.extend_from_slice(logits);
-        let outcome = self.outcome(scratch, part, labels, network.head.classes, scale)?;
+        let classes = logits.len() / part.len();
+        let outcome = self.outcome(scratch, part, labels, classes, scale)?;
         if outcome.loss.is_finite() {
-            executor.backward(network, parameters, &scratch.logits_gradient, gradients)?;
+            pass.backward(&scratch.logits_gradient, gradients)?;
         }
         Ok(outcome)
     }

@@ -161,8 +161,20 @@ impl<'a> Workbench<'a> {
         network: &Network,
         parameters: &[f32],
         statistics: &[NormStatistics],
-        (part, indices): (Part, &[u32]),
+        part: (Part, &[u32]),
         mut visit: impl FnMut(&[f32], &[usize]),
+    ) -> Result<()> {
+        self.each_batch(part, |executor, pixels, labels| {
+            visit(executor.infer(network, parameters, statistics, pixels, labels.len())?, labels);
+            Ok(())
+        })
+    }
+
+    /// Shows `visit` images of a split as they are, batch by batch, with their labels.
+    pub fn each_batch(
+        &mut self,
+        (part, indices): (Part, &[u32]),
+        mut visit: impl FnMut(&mut Executor, &[f32], &[usize]) -> Result<()>,
     ) -> Result<()> {
         if indices.is_empty() {
             return Err(SupernetError::EmptySplit { split: part.name() });
@@ -170,8 +182,7 @@ impl<'a> Workbench<'a> {
         for chunk in indices.chunks(inference_batch(self.dataset.train.size)) {
             load(&mut self.inference, self.dataset, part, chunk);
             self.work.inferred_images += chunk.len() as u64;
-            let (pixels, labels) = (&self.inference.images, &self.inference.labels);
-            visit(self.executor.infer(network, parameters, statistics, pixels, chunk.len())?, labels);
+            visit(&mut self.executor, &self.inference.images, &self.inference.labels)?;
         }
         Ok(())
     }
@@ -190,13 +201,13 @@ fn even_chunks(indices: &[u32], most: usize) -> std::slice::Chunks<'_, u32> {
 
 /// Weighted mean of batch-norm statistics, in `f64`.
 #[derive(Default)]
-struct Mean {
+pub(crate) struct Mean {
     sums: Vec<(Vec<f64>, Vec<f64>)>,
     weight: f64,
 }
 
 impl Mean {
-    fn add(&mut self, statistics: Vec<NormStatistics>, images: usize) {
+    pub fn add(&mut self, statistics: Vec<NormStatistics>, images: usize) {
         let empty = |layer: &NormStatistics| (vec![0.0; layer.mean.len()], vec![0.0; layer.mean.len()]);
         if self.sums.is_empty() {
             self.sums = statistics.iter().map(empty).collect();
@@ -209,7 +220,7 @@ impl Mean {
         }
     }
 
-    fn finish(self) -> Vec<NormStatistics> {
+    pub fn finish(self) -> Vec<NormStatistics> {
         let scale = |sums: &[f64]| sums.iter().map(|sum| (sum / self.weight) as f32).collect();
         self.sums
             .iter()

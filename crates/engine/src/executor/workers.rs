@@ -55,7 +55,7 @@ thread_local! {
 
 /// Runs `work` on a thread of the current pool, so that the parallel loops in it start without going through the
 /// pool's entrance. Until it ends the other threads stay awake: a layer takes about as long as waking one does.
-pub(super) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let ended = AtomicBool::new(false);
     let lead = || {
         let _end = Lead { ended: &ended, before: LEADING.replace(true) };

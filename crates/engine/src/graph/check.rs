@@ -51,7 +51,10 @@ impl Context<'_> {
     }
 
     fn value(&self, value: usize, shapes: &[Shape]) -> Checked<Shape> {
-        shapes.get(value).copied().ok_or_else(|| unsupported(self.name, "a value that no earlier step writes"))
+        shapes
+            .get(value)
+            .copied()
+            .ok_or_else(|| unsupported(self.name, "a value that no earlier step writes"))
     }
 
     fn add(&self, from: Shape, other: Shape) -> Checked<Shape> {

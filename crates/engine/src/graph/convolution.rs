@@ -209,7 +209,8 @@ impl Operation<'_> {
         accumulate: bool,
     ) {
         let (rows, sums) = (rows, None);
-        let product = Product { rows, columns, depth, a, a_row, a_depth, b, b_row, c, c_row, accumulate, sums };
+        let product =
+            Product { rows, columns, depth, a, a_row, a_depth, b, b_row, c, c_row, accumulate, sums };
         dispatch(self.level, product);
     }
 }

@@ -8,6 +8,7 @@ use super::convolution::{Operation, Packed, Scratch};
 use super::finish::{AddLoaded, Finish, FinishGradient, Moments, NormGradientRows};
 use super::{Affine, Filters, Graph, Shape, Window, Work, pool};
 use crate::error::EngineError;
+use crate::executor::workers::in_pool;
 use crate::executor::{Average, length};
 use crate::kernels::{dispatch, pitch};
 use crate::network::{ActivationQuantizer, NormStatistics};
@@ -107,7 +108,7 @@ impl GraphExecutor {
         self.trained = None;
         self.check(parameters, images, batch)?;
         self.pack(parameters);
-        self.forward(parameters, images, batch, None)?;
+        in_pool(|| self.forward(parameters, images, batch, None))?;
         self.trained = Some(batch);
         self.logits.clear();
         self.tell_logits(batch)?;
@@ -133,7 +134,7 @@ impl GraphExecutor {
         let image = self.graph.image_length();
         for images in images.chunks(GROUP * image) {
             let batch = images.len() / image;
-            self.forward(parameters, images, batch, Some(statistics))?;
+            in_pool(|| self.forward(parameters, images, batch, Some(statistics)))?;
             self.tell_logits(batch)?;
         }
         Ok(&self.logits)
@@ -180,6 +181,15 @@ impl GraphExecutor {
         for (to, from) in last.chunks_exact_mut(pitch(classes)).zip(logits_gradient.chunks_exact(classes)) {
             to[..classes].copy_from_slice(from);
         }
+        in_pool(|| self.walk_back(parameters, batch, gradients))
+    }
+
+    fn walk_back(
+        &mut self,
+        parameters: &[f32],
+        batch: usize,
+        gradients: &mut [f32],
+    ) -> Result<(), EngineError> {
         for index in (0..self.graph.steps.len()).rev() {
             let mut gradient = std::mem::take(&mut self.gradients[index + 1]);
             self.finish_back(index, parameters, batch, &mut gradient, gradients)?;
@@ -203,7 +213,9 @@ impl GraphExecutor {
         length("statistics", self.graph.steps.len(), statistics.len())?;
         for (step, entry) in self.graph.steps.iter().zip(statistics) {
             let expected = normed(&step.work).map_or(0, |place| place.channels);
-            for (what, got) in [("mean entries", entry.mean.len()), ("variance entries", entry.variance.len())] {
+            for (what, got) in
+                [("mean entries", entry.mean.len()), ("variance entries", entry.variance.len())]
+            {
                 if got != expected {
                     return Err(EngineError::Shape { layer: step.name.clone(), what, expected, got });
                 }
@@ -274,7 +286,8 @@ impl GraphExecutor {
         let (unit, input_unit, chunk) = (self.unit(index + 1), self.unit(step.input), batch.div_ceil(CHUNKS));
         raw.resize(batch * unit, 0.0);
         let input = &self.values[step.input];
-        let chunks = raw.par_chunks_mut(chunk * unit).zip(input.par_chunks(chunk * input_unit)).with_max_len(1);
+        let chunks =
+            raw.par_chunks_mut(chunk * unit).zip(input.par_chunks(chunk * input_unit)).with_max_len(1);
         match &step.work {
             Work::Convolution(filters) => {
                 let operation = self.operation(index, filters, parameters);
@@ -349,9 +362,8 @@ impl GraphExecutor {
         let channels = 0..shape.channels;
         let rest = |channel: usize| centred.first[channel] / count;
         let mean = channels.clone().map(|channel| (f64::from(means[channel]) + rest(channel)) as f32);
-        let variance = channels.map(|channel| {
-            (centred.second[channel] / count - rest(channel) * rest(channel)).max(0.0) as f32
-        });
+        let variance = channels
+            .map(|channel| (centred.second[channel] / count - rest(channel) * rest(channel)).max(0.0) as f32);
         let statistics = NormStatistics { mean: mean.collect(), variance: variance.collect() };
         if statistics.mean.iter().chain(&statistics.variance).all(|value| value.is_finite()) {
             return Ok(statistics);

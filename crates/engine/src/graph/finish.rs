@@ -9,9 +9,9 @@
 // Several rows are read and one is written at the same channel; iterators would hide it.
 #![allow(clippy::needless_range_loop)]
 
-use crate::kernels::{Kernel, LANE_BLOCK};
 use crate::kernels::elementwise::Quantizer;
 use crate::kernels::vector::Vector;
+use crate::kernels::{Kernel, LANE_BLOCK};
 use crate::ops::norm::Arrays;
 
 /// Adding 1.5 · 2²³ leaves no room for a fraction: the nearest integer, ties to even, of a number below 2²².

@@ -4,7 +4,6 @@
 //! list the same layers in the same order. Widths are read off the arrays; strides are the paper's (Sandler et al., 2018,
 //! table 2).
 
-use super::reader::only_shift;
 use super::{Activation, ImportedConvolution, ImportedNetwork, Shape, Step, Work};
 use crate::error::{ExportError, Result};
 use crate::fold::Norm;
@@ -124,7 +123,7 @@ impl ImportedNetwork {
             stride: 1,
             padding: 0,
             weight: transposed(&weight.values, classes, features, 1),
-            norms: bias.values.iter().map(|&bias| only_shift(bias)).collect(),
+            norms: bias.values.iter().map(|&bias| Norm::only_shift(bias)).collect(),
             normalized: false,
             activation: Activation::Linear,
             fixed: false,

@@ -6,6 +6,8 @@
 //!   a ReLU, which costs it one bit), and each layer that reads it has a quantizer of its own on top;
 //! - a max pool keeps its input's integers; an average pool is a depthwise convolution with equal 8-bit weights;
 //! - pooled features are stored as any other value.
+//!
+//! [`ImportedNetwork::points`] tells these places to whoever simulates them.
 
 use sartor_space::{LayerKind, Workload};
 
@@ -52,9 +54,64 @@ impl RangePoint {
             PointKind::Signed | PointKind::Positive => (1 << (self.bits - 1)) - 1,
         }
     }
+
+    /// Whether layers that read it have quantizers of their own.
+    fn streamed(&self) -> bool {
+        self.kind != PointKind::Unsigned
+    }
+}
+
+/// Where a step is quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepPoints {
+    /// What it reads, in a quantizer of its own on top of how the value is stored.
+    pub loaded: Option<RangePoint>,
+    /// What it writes; none for max pools, which keep their input's, and for the classifier.
+    pub stored: Option<RangePoint>,
 }
 
 impl ImportedNetwork {
+    /// Where every step is quantized at the widths of `workload`.
+    ///
+    /// # Errors
+    /// Widths that no integer kernel computes.
+    pub fn points(&self, workload: &Workload) -> Result<Vec<StepPoints>> {
+        Ok(self.points_at(&self.layer_bits(workload)?))
+    }
+
+    fn points_at(&self, layers: &[Option<LayerBits>]) -> Vec<StepPoints> {
+        let mut points: Vec<StepPoints> = Vec::with_capacity(self.steps.len());
+        for (index, step) in self.steps.iter().enumerate() {
+            let root = self.root(step.input).checked_sub(1);
+            let streamed = root.and_then(|root| points[root].stored).is_some_and(|point| point.streamed());
+            let loaded = layers[index].filter(|_| streamed).map(|layer| {
+                let kind = if self.signed(step.input) { PointKind::Signed } else { PointKind::Unsigned };
+                RangePoint { value: step.input, bits: layer.activations, kind }
+            });
+            let silent = matches!(step.work, Work::MaxPool { .. }) || index + 1 == self.steps.len();
+            let stored = (!silent).then(|| self.stored_point(index + 1, layers));
+            points.push(StepPoints { loaded, stored });
+        }
+        points
+    }
+
+    /// How a value is stored: at the width of what reads it, or as a stream.
+    fn stored_point(&self, value: ValueId, layers: &[Option<LayerBits>]) -> RangePoint {
+        let bits = |reader: usize| match self.steps[reader].work {
+            Work::Add { .. } => None,
+            _ => Some(layers[reader].map_or(STREAM_BITS, |layer| layer.activations)),
+        };
+        let readers: Option<Vec<u8>> = self.readers(value).into_iter().map(bits).collect();
+        let added = matches!(self.steps[value - 1].work, Work::Add { .. });
+        match readers.as_deref() {
+            Some([own @ .., last]) if !added && !self.signed(value) && own.iter().all(|own| own == last) => {
+                RangePoint { value, bits: *last, kind: PointKind::Unsigned }
+            }
+            _ if self.signed(value) => RangePoint { value, bits: STREAM_BITS, kind: PointKind::Signed },
+            _ => RangePoint { value, bits: STREAM_BITS, kind: PointKind::Positive },
+        }
+    }
+
     /// The integer graph at the widths of `workload` (from [`workload`](Self::workload), with other bits), with a
     /// threshold per output channel of every layer; `range` gives a range for every point.
     ///
@@ -67,6 +124,7 @@ impl ImportedNetwork {
         range: &mut dyn FnMut(RangePoint) -> f32,
     ) -> Result<QuantizedNetwork> {
         let layers = self.layer_bits(workload)?;
+        let points = self.points_at(&layers);
         let image = Tensor {
             name: "image".into(),
             size: self.image().size,
@@ -76,6 +134,7 @@ impl ImportedNetwork {
         let mut builder = Builder {
             network: self,
             layers,
+            points,
             thresholds,
             range,
             tensors: vec![image],
@@ -128,6 +187,8 @@ struct Builder<'a> {
     network: &'a ImportedNetwork,
     /// By step.
     layers: Vec<Option<LayerBits>>,
+    /// By step.
+    points: Vec<StepPoints>,
     /// By layer.
     thresholds: &'a [Vec<f32>],
     range: &'a mut dyn FnMut(RangePoint) -> f32,
@@ -144,9 +205,9 @@ impl Builder<'_> {
         let (name, value, source) = (step.name.clone(), index + 1, self.stored[step.input]);
         match &step.work {
             Work::Convolution(convolution) => {
-                let input = self.load(index)?;
+                let input = self.load(index);
                 let weights = self.weights(index, convolution, input)?;
-                let quantizer = self.output_quantizer(value);
+                let quantizer = self.stored_quantizer(index)?;
                 let output = self.tensor(name.clone(), value, quantizer);
                 self.operations.push(Operation::Convolution(geometry(
                     name,
@@ -159,7 +220,7 @@ impl Builder<'_> {
             }
             Work::Add { other, .. } => {
                 let right = self.stored[*other];
-                let quantizer = self.stream(value);
+                let quantizer = self.stored_quantizer(index)?;
                 let output = self.tensor(format!("{name}/sum"), value, quantizer);
                 self.operations.push(Operation::Add { name, left: source, right, output });
                 Ok(output)
@@ -182,7 +243,7 @@ impl Builder<'_> {
                 Ok(output)
             }
             Work::GlobalPool => {
-                let quantizer = self.output_quantizer(value);
+                let quantizer = self.stored_quantizer(index)?;
                 let output = self.tensor(name.clone(), value, quantizer);
                 self.operations.push(Operation::Pool { name, input: source, output });
                 Ok(output)
@@ -191,58 +252,36 @@ impl Builder<'_> {
     }
 
     /// What a layer reads, in a quantizer of its own if it reads a stream.
-    fn load(&mut self, index: usize) -> Result<TensorId> {
+    fn load(&mut self, index: usize) -> TensorId {
         let step = &self.network.steps[index];
-        let (tensor, layer) = (self.stored[step.input], self.layers[index]);
-        let (Some(layer), true) = (layer, step.input > 0 && self.tensors[tensor].quantizer.signed) else {
-            return Ok(tensor);
-        };
-        let signed = self.network.signed(step.input);
-        let kind = if signed { PointKind::Signed } else { PointKind::Unsigned };
-        let range = self.range(step.input, layer.activations, kind);
-        let quantizer = match kind {
-            PointKind::Signed => Quantizer::signed(layer.activations, range),
-            _ => Quantizer::unsigned(layer.activations, range),
-        };
-        let name = step.name.clone();
+        let input = self.stored[step.input];
+        let Some(point) = self.points[index].loaded else { return input };
+        let (name, quantizer) = (step.name.clone(), self.quantizer(point));
         let output = self.tensor(format!("{name}/input"), step.input, quantizer);
-        self.operations.push(Operation::Requantize { name, input: tensor, output });
-        Ok(output)
+        self.operations.push(Operation::Requantize { name, input, output });
+        output
     }
 
-    /// How a value is stored: for its only reader, or as a stream.
-    fn output_quantizer(&mut self, value: ValueId) -> Quantizer {
-        let readers = self.network.readers(value);
-        let bits: Option<Vec<u8>> = readers.iter().map(|&reader| self.reader_bits(reader)).collect();
-        match bits.as_deref() {
-            Some([bits @ .., last]) if !self.network.signed(value) && bits.iter().all(|own| own == last) => {
-                let range = self.range(value, *last, PointKind::Unsigned);
-                match self.network.steps[value - 1].work.activation() {
-                    Activation::Clipped(ceiling) => Quantizer::unsigned_below(*last, range, ceiling),
-                    _ => Quantizer::unsigned(*last, range),
-                }
-            }
-            _ => self.stream(value),
+    /// How the value of a step is stored, cut at its ceiling.
+    fn stored_quantizer(&mut self, index: usize) -> Result<Quantizer> {
+        let step = &self.network.steps[index];
+        let Some(point) = self.points[index].stored else {
+            return Err(ExportError::Graph { what: format!("nothing to store of `{}`", step.name) });
+        };
+        let full = self.quantizer(point);
+        Ok(match step.work.activation() {
+            Activation::Clipped(ceiling) => full.below(ceiling),
+            _ => full,
+        })
+    }
+
+    fn quantizer(&mut self, point: RangePoint) -> Quantizer {
+        let range = (self.range)(point).max(MINIMUM_RANGE);
+        match point.kind {
+            PointKind::Unsigned => Quantizer::unsigned(point.bits, range),
+            PointKind::Signed => Quantizer::signed(point.bits, range),
+            PointKind::Positive => Quantizer { low: 0, ..Quantizer::signed(point.bits, range) },
         }
-    }
-
-    /// The width at which a step reads; none for additions, which read streams.
-    fn reader_bits(&self, step: usize) -> Option<u8> {
-        match self.network.steps[step].work {
-            Work::Add { .. } => None,
-            _ => Some(self.layers[step].map_or(STREAM_BITS, |layer| layer.activations)),
-        }
-    }
-
-    fn stream(&mut self, value: ValueId) -> Quantizer {
-        let kind = if self.network.signed(value) { PointKind::Signed } else { PointKind::Positive };
-        let quantizer = Quantizer::signed(STREAM_BITS, self.range(value, STREAM_BITS, kind));
-        let low = if kind == PointKind::Positive { 0 } else { quantizer.low };
-        Quantizer { low, ..quantizer }
-    }
-
-    fn range(&mut self, value: ValueId, bits: u8, kind: PointKind) -> f32 {
-        (self.range)(RangePoint { value, bits, kind }).max(MINIMUM_RANGE)
     }
 
     fn weights(&self, index: usize, convolution: &ImportedConvolution, input: TensorId) -> Result<Weights> {
@@ -268,7 +307,7 @@ impl Builder<'_> {
 
     fn finish(mut self) -> Result<QuantizedNetwork> {
         let index = self.network.steps.len() - 1;
-        let input = self.load(index)?;
+        let input = self.load(index);
         let step = &self.network.steps[index];
         let Work::Convolution(convolution) = &step.work else {
             return Err(ExportError::Graph { what: "no classifier at its end".into() });

@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
             stride,
             padding,
             weight: vec![1.0 / (kernel * kernel) as f32; kernel * kernel * channels],
-            norms: vec![only_shift(0.0); channels],
+            norms: vec![Norm::only_shift(0.0); channels],
             normalized: false,
             activation: Activation::Linear,
             fixed: true,
@@ -375,9 +375,4 @@ fn with_epsilon(gamma: f32, variance: f32, epsilon: f64) -> (f32, f32) {
     let total = f64::from(variance) + epsilon;
     let own = (total - EPSILON).max(0.0);
     ((f64::from(gamma) * ((own + EPSILON) / total).sqrt()) as f32, own as f32)
-}
-
-/// A norm that adds a bias and nothing else.
-pub(super) fn only_shift(bias: f32) -> Norm {
-    Norm { gamma: 1.0, beta: bias, mean: 0.0, variance: (1.0 - EPSILON) as f32 }
 }

@@ -95,7 +95,7 @@ fn a_chain_computes_what_the_file_does() {
                 if layer.activation.signed() { Activation::Linear } else { Activation::Clipped(6.0) };
             for (channel, norm) in layer.norms.iter_mut().enumerate() {
                 *norm = match last {
-                    true => reader::only_shift(field("bias")[channel]),
+                    true => Norm::only_shift(field("bias")[channel]),
                     false => Norm {
                         gamma: field("gamma")[channel],
                         beta: field("beta")[channel],

@@ -11,6 +11,7 @@ mod outcome;
 mod sensitivity;
 mod shipped;
 mod source;
+mod trainee;
 
 use anyhow::Result;
 use serde_json::{Value, json};

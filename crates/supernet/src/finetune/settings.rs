@@ -140,7 +140,7 @@ impl FinetuneSettings {
     }
 }
 
-pub(super) fn steps_per_epoch(settings: &FinetuneSettings, images: usize) -> usize {
+pub(crate) fn steps_per_epoch(settings: &FinetuneSettings, images: usize) -> usize {
     (images / settings.batch.min(images).max(1)).max(1)
 }
 

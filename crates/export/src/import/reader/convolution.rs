@@ -2,8 +2,9 @@
 
 use super::super::{Activation, ImportedConvolution, Shape, Work};
 use super::graph::{float, integer, integers, square, text, unsupported};
-use super::{Known, Reader, only_shift};
+use super::{Known, Reader};
 use crate::error::Result;
+use crate::fold::Norm;
 use crate::onnx::message::Node;
 
 /// Most multiply-accumulates of one layer, far above any network here; keeps products from overflowing.
@@ -112,7 +113,7 @@ fn plain(
     weight: Vec<f32>,
     bias: &[f32],
 ) -> ImportedConvolution {
-    let norms = bias.iter().map(|&bias| only_shift(bias)).collect();
+    let norms = bias.iter().map(|&bias| Norm::only_shift(bias)).collect();
     let activation = Activation::Linear;
     ImportedConvolution {
         depthwise,

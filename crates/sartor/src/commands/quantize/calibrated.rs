@@ -71,8 +71,7 @@ impl<'a> Calibrated<'a> {
     /// # Errors
     /// Widths that no integer kernel computes.
     pub fn quantize(&self, widths: &[Widths]) -> Result<QuantizedNetwork> {
-        let thresholds = widths.iter().enumerate().map(|(layer, &(bits, _))| self.thresholds(layer, bits));
-        let thresholds = thresholds.collect::<Result<Vec<_>>>()?;
+        let thresholds = self.all_thresholds(widths)?;
         Ok(self.network.quantize(&self.at(widths), &thresholds, &mut |point| self.range(point))?)
     }
 
@@ -103,7 +102,16 @@ impl<'a> Calibrated<'a> {
         &self.probes
     }
 
-    fn range(&self, point: RangePoint) -> f32 {
+    /// Weight thresholds per output channel of every layer at these widths.
+    ///
+    /// # Errors
+    /// Widths that no threshold is known for.
+    pub fn all_thresholds(&self, widths: &[Widths]) -> Result<Vec<Vec<f32>>> {
+        widths.iter().enumerate().map(|(layer, &(bits, _))| self.thresholds(layer, bits)).collect()
+    }
+
+    /// The range of a quantization point, of least squared error.
+    pub fn range(&self, point: RangePoint) -> f32 {
         *self.ranges.borrow_mut().entry(point).or_insert_with(|| {
             let steps = point.levels() as u32;
             let histogram = &self.histograms[point.value];

@@ -1,18 +1,20 @@
-//! The network that ships: the chosen widths, fine-tuned where the layers allow it.
+//! The network that ships: the chosen widths, fine-tuned.
 
 use anyhow::Result;
 use sartor_export::{Executor, QuantizedNetwork, Style, TrainedModel};
-use sartor_space::Workload;
 use sartor_supernet::Part;
+use sartor_supernet::data::Dataset;
 use sartor_supernet::finetune::{FinetuneSettings, FinetunedModel};
 use sartor_supernet::float_network::{FloatNetwork, NetworkTuner};
-use sartor_supernet::progress::StepReport;
+use sartor_supernet::graph_tuning::{GraphModel, GraphTuner};
+use sartor_supernet::progress::{Observer, StepReport};
 use serde_json::{Value, json};
 
 use super::accuracy_json;
-use super::calibrated::Calibrated;
+use super::calibrated::{Calibrated, Widths};
 use super::choice::Choice;
 use super::source::{Source, top1};
+use super::trainee::Trainee;
 use crate::cli::QuantizeArguments;
 use crate::progress::Progress;
 use crate::stages::integers;
@@ -22,8 +24,16 @@ use crate::talk;
 /// A fine-tuned network.
 struct Tuned {
     network: QuantizedNetwork,
-    model: FinetunedModel,
+    /// The same, fake-quantized.
+    model: Model,
+    weights: Vec<u8>,
     validation: Accuracy,
+}
+
+/// What was trained.
+enum Model {
+    Chain(Box<FinetunedModel>),
+    Graph(Box<GraphModel>),
 }
 
 /// What is exported.
@@ -57,10 +67,9 @@ impl Outcome {
         seed: u64,
     ) -> Result<Self> {
         let plain = calibrated.quantize(&choice.best.widths)?;
-        let workload = calibrated.at(&choice.best.widths);
         let tuned = match arguments.epochs {
             0 => Err("`--epochs 0`".to_owned()),
-            _ => tune(arguments, source, calibrated, &workload, seed)?,
+            _ => Ok(tune(arguments, source, calibrated, &choice.best.widths, seed)?),
         };
         let test = |network: &QuantizedNetwork| score(network, source);
         let uniform = test(&calibrated.quantize(&choice.uniform[0].widths)?)?;
@@ -75,7 +84,7 @@ impl Outcome {
                     validation: tuned.validation,
                     uniform,
                     agreement: Some(agreement),
-                    weights: Some(tuned.model.arrays_to_bytes()),
+                    weights: Some(tuned.weights),
                     why_not: None,
                 }
             }
@@ -145,24 +154,20 @@ fn agreement(tuned: &Tuned, source: &Source) -> Result<f64> {
     let classes = tuned.network.classes();
     let images = &source.dataset.test;
     let integers = Executor::new(&tuned.network, Style::FloatTiesToEven).run(&images.pixels)?.top1();
-    let faked = top1(&tuned.model.logits_of_network(&source.dataset, Part::Test)?, classes);
+    let faked = top1(&tuned.model.logits(&source.dataset, Part::Test)?, classes);
     let same = integers.iter().zip(&faked).filter(|(a, b)| a == b).count();
     Ok(same as f64 / images.len().max(1) as f64)
 }
 
-/// Quantization-aware training of the chosen widths, or why it cannot be.
+/// Quantization-aware training of the chosen widths: layer by layer fused where the layers are a chain, step by step
+/// as the network is wired where they are not.
 fn tune(
     arguments: &QuantizeArguments,
     source: &Source,
     calibrated: &Calibrated<'_>,
-    workload: &Workload,
+    widths: &[Widths],
     seed: u64,
-) -> Result<Result<Tuned, String>> {
-    let chain = match source.network.chain(&calibrated.probes().pixels) {
-        Ok(arrays) => arrays,
-        Err(error) => return Ok(Err(format!("the layers are no chain that can be trained: {error}"))),
-    };
-    let float = FloatNetwork::adopt(&chain.to_bytes()?, calibrated.workload.clone())?;
+) -> Result<Tuned> {
     let settings = FinetuneSettings {
         epochs: arguments.epochs,
         learning_rate: arguments.learning_rate,
@@ -171,24 +176,73 @@ fn tune(
         calibration_images: arguments.calibration_images,
         ..FinetuneSettings::default()
     };
-    let mut tuner = NetworkTuner::new(&float, &source.dataset, workload, settings, seed)?;
-    let mut progress = Progress::new("fine-tune", tuner.total_steps() as u64, 0);
-    tuner.run(&mut |report: &StepReport| {
-        let text = format!("loss {:.3}  {:.0} % of the batch", report.loss, 100.0 * report.accuracy);
-        progress.at(report.overall as u64 + 1, &text);
-    })?;
-    drop(progress);
-    settle(&tuner.finish()?, source, workload).map(Ok)
+    match source.network.chain(&calibrated.probes().pixels) {
+        Ok(arrays) => tune_chain(&arrays, source, calibrated, widths, (settings, seed)),
+        Err(_) => tune_graph(source, calibrated, widths, (settings, seed)),
+    }
 }
 
-/// The integer network, and the model with the biases that it has.
-fn settle(model: &FinetunedModel, source: &Source, workload: &Workload) -> Result<Tuned> {
-    let trained = TrainedModel::from_bytes(&model.arrays_to_bytes())?;
-    let network = QuantizedNetwork::build(&trained, workload)?;
-    let settled = trained.with_integer_biases(&network)?;
-    let model = FinetunedModel::from_arrays(&settled.to_bytes()?, workload.clone())?;
-    let images = &source.dataset.validation;
-    let logits = Executor::new(&network, Style::FloatTiesToEven).run(&images.pixels)?.logits;
-    let validation = integers::accuracy(&top1(&logits, network.classes()), images);
-    Ok(Tuned { network, model, validation })
+fn tune_chain(
+    arrays: &TrainedModel,
+    source: &Source,
+    calibrated: &Calibrated<'_>,
+    widths: &[Widths],
+    (settings, seed): (FinetuneSettings, u64),
+) -> Result<Tuned> {
+    let workload = calibrated.at(widths);
+    let float = FloatNetwork::adopt(&arrays.to_bytes()?, calibrated.workload.clone())?;
+    let mut tuner = NetworkTuner::new(&float, &source.dataset, &workload, settings, seed)?;
+    watched(tuner.total_steps(), |observer| tuner.run(observer))?;
+    let trained = TrainedModel::from_bytes(&tuner.finish()?.arrays_to_bytes())?;
+    let network = QuantizedNetwork::build(&trained, &workload)?;
+    let settled = trained.with_integer_biases(&network)?.to_bytes()?;
+    let model = FinetunedModel::from_arrays(&settled, workload)?;
+    let weights = model.arrays_to_bytes();
+    Tuned::new(network, Model::Chain(Box::new(model)), weights, source)
+}
+
+fn tune_graph(
+    source: &Source,
+    calibrated: &Calibrated<'_>,
+    widths: &[Widths],
+    (settings, seed): (FinetuneSettings, u64),
+) -> Result<Tuned> {
+    let trainee = Trainee::new(calibrated, widths)?;
+    let start = (trainee.graph.clone(), trainee.parameters.clone());
+    let mut tuner =
+        GraphTuner::new(start, trainee.decays.clone(), trainee.float(), &source.dataset, settings, seed)?;
+    watched(tuner.total_steps(), |observer| tuner.run(observer))?;
+    let settled = trainee.settle(&tuner.finish()?)?;
+    Tuned::new(settled.network, Model::Graph(Box::new(settled.model)), settled.weights, source)
+}
+
+/// Runs a training with a progress bar.
+fn watched(
+    steps: usize,
+    train: impl FnOnce(&mut dyn Observer) -> sartor_supernet::error::Result<()>,
+) -> Result<()> {
+    let mut progress = Progress::new("fine-tune", steps as u64, 0);
+    let mut observer = |report: &StepReport| {
+        let text = format!("loss {:.3}  {:.0} % of the batch", report.loss, 100.0 * report.accuracy);
+        progress.at(report.overall as u64 + 1, &text);
+    };
+    Ok(train(&mut observer)?)
+}
+
+impl Tuned {
+    fn new(network: QuantizedNetwork, model: Model, weights: Vec<u8>, source: &Source) -> Result<Self> {
+        let images = &source.dataset.validation;
+        let logits = Executor::new(&network, Style::FloatTiesToEven).run(&images.pixels)?.logits;
+        let validation = integers::accuracy(&top1(&logits, network.classes()), images);
+        Ok(Self { network, model, weights, validation })
+    }
+}
+
+impl Model {
+    fn logits(&self, dataset: &Dataset, part: Part) -> Result<Vec<f32>> {
+        Ok(match self {
+            Self::Chain(model) => model.logits_of_network(dataset, part)?,
+            Self::Graph(model) => model.logits(dataset, part)?,
+        })
+    }
 }
