@@ -3,6 +3,8 @@
 //! A network is a list of convolution layers and a head ([`network`]). There is no autograd: [`Executor`] walks the
 //! list forwards, and backwards in reverse. Every trainable number lives in one flat `f32` buffer that the caller
 //! owns, layers refer to it by offset and row stride, so that a subnet is another list over the same numbers.
+//!
+//! Networks that other programs trained need not be such a list: [`graph`] runs them as they are wired, unfused.
 
 mod arena;
 pub mod error;

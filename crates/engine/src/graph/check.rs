@@ -38,7 +38,7 @@ impl Context<'_> {
         if step.input_quantizer.is_some() && !matches!(step.work, Work::Convolution(_)) {
             return Err(unsupported(self.name, "an input quantizer on anything but a convolution"));
         }
-        if matches!(step.rectifier, Rectifier::Clipped(ceiling) if !(ceiling > 0.0)) {
+        if matches!(step.rectifier, Rectifier::Clipped(ceiling) if ceiling.is_nan() || ceiling <= 0.0) {
             return Err(unsupported(self.name, "a ceiling that is not above zero"));
         }
         match &step.work {

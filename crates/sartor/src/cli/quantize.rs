@@ -56,7 +56,7 @@ pub struct QuantizeArguments {
     /// Training images that the sensitivity of every layer is measured on.
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub sensitivity_images: usize,
-    /// Epochs of quantization-aware fine-tuning, where the layers allow it; 0 for none.
+    /// Epochs of quantization-aware fine-tuning; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub epochs: usize,
     /// Highest learning rate of the fine-tuning.

@@ -1,8 +1,7 @@
 //! `sartor quantize`: a trained network from elsewhere gets the bits that a budget allows.
 //!
 //! Reads the network, observes it on training images, measures what every width costs every layer, searches widths
-//! under the budget, fine-tunes where the layers allow it, exports and verifies. The first layer and the classifier
-//! stay at 8 bits.
+//! under the budget, fine-tunes, exports and verifies. The first layer and the classifier stay at 8 bits.
 
 mod calibrated;
 mod choice;
