@@ -21,13 +21,13 @@
 //! [`Settings::sharpness`], [`Settings::tolerance`]):
 //!
 //! ```text
-//! L = L_CE + m (E[LAT] / LAT_ref − 1),   m = μ + ρ (E[LAT] / LAT_ref − 1),   μ ← μ + rate · ρ (E[LAT] / LAT_ref − 1)
+//! L = L_CE + m h,   h = E[LAT] / LAT_ref − 1 cut to ± 0.1,   m = μ + ρ h,   μ ← μ + rate · ρ h
 //! α ← s α with s > 1 in the second half
 //! ```
 //!
 //! the method of multipliers for `E[LAT] = LAT_ref`, from both sides, because a weight that is fixed lands wherever
-//! cross-entropy and latency balance; gates that are decided in the end, so that the most probable path costs what the
-//! expectation does; and a knapsack over blocks ([`super::derive`]) that takes the most probable of all paths within the
+//! cross-entropy and latency balance (added to the multiplied losses, too); gates that are decided in the end, so that the
+//! most probable path costs about what the expectation does; and a knapsack over blocks ([`super::derive`]) that takes the most probable of all paths within the
 //! tolerance below the target, by the exact table of costs.
 //!
 //! Differs from the paper otherwise: operations share weights instead of having their own, so that every method here has the same
