@@ -7,7 +7,7 @@
 mod backward;
 mod forward;
 mod observe;
-pub(crate) mod workers;
+mod workers;
 
 use crate::arena::Arena;
 use crate::error::EngineError;
@@ -20,8 +20,9 @@ use crate::ops::norm::Arrays;
 use crate::ops::quantizer;
 use crate::ops::weights::Kernels;
 use crate::plan::{Plan, Purpose};
+use crate::pool::in_pool;
 use crate::simd::{self, Level};
-use workers::{Workers, in_pool};
+use workers::Workers;
 
 /// A moment in a training step, told to the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::error::EngineError;
 use crate::kernels::product::Product;
-use crate::kernels::{dispatch, pitch};
+use crate::kernels::{LANE_BLOCK, dispatch, pitch};
 use crate::simd;
 
 /// A strided matrix: element (r, c) is `data[r * row_stride + c * column_stride]`.
@@ -61,7 +61,7 @@ impl<'a> MatrixMut<'a> {
 }
 
 /// Rows of the right matrix that are packed at once.
-const DEPTH_BLOCK: usize = 256;
+const DEPTH_BLOCK: usize = 128;
 /// Its columns.
 const COLUMN_BLOCK: usize = 240;
 /// Rows of the result that go through a buffer at once.
@@ -87,31 +87,46 @@ pub fn gemm(a: Matrix, b: Matrix, c: MatrixMut, accumulate: bool) -> Result<(), 
     Ok(())
 }
 
-/// Packs the right matrix block by block, columns padded to whole vectors, and multiplies.
+/// Multiplies column block by column block; a right matrix whose rows are not whole vectors is packed first.
 fn blocks(a: Matrix, b: Matrix, mut c: MatrixMut, accumulate: bool) {
     if a.columns == 0 && !accumulate {
         return fill_zero(&mut c);
     }
+    let as_it_is = is_packed(&b);
     let width = pitch(b.columns.min(COLUMN_BLOCK));
-    let mut packed = vec![0.0; DEPTH_BLOCK.min(b.rows) * width];
+    let mut packed = vec![0.0; if as_it_is { 0 } else { DEPTH_BLOCK.min(b.rows) * width }];
     let mut buffer = vec![0.0; ROW_BLOCK.min(a.rows) * width];
     for column in (0..b.columns).step_by(COLUMN_BLOCK) {
         let columns = COLUMN_BLOCK.min(b.columns - column);
         for depth in (0..b.rows).step_by(DEPTH_BLOCK) {
             let right = part(b, [depth, column], [DEPTH_BLOCK.min(b.rows - depth), columns]);
-            pack(right, &mut packed, width);
             let left = part(a, [0, depth], [a.rows, right.rows]);
-            let panel = Panel { packed: &packed, width, column, columns };
-            multiply(left, panel, &mut c, &mut buffer, accumulate || depth > 0);
+            let accumulate = accumulate || depth > 0;
+            let panel = if as_it_is {
+                Panel { rows: right.data, pitch: right.row_stride, column, columns }
+            } else {
+                pack(right, &mut packed, width);
+                Panel { rows: &packed, pitch: width, column, columns }
+            };
+            multiply(left, panel, &mut c, &mut buffer, accumulate);
         }
     }
 }
 
-/// Packed columns of the right matrix.
+/// Whether the kernel can read a matrix where it stands: whole vectors, and rows an odd number of cache lines apart, so that
+/// a column block spreads over all sets of the first cache.
+fn is_packed(b: &Matrix) -> bool {
+    let spread = b.row_stride.is_multiple_of(LANE_BLOCK) && !(b.row_stride / LANE_BLOCK).is_multiple_of(2);
+    b.column_stride == 1 && b.columns.is_multiple_of(LANE_BLOCK) && spread
+}
+
+/// Some columns of the right matrix, their rows padded to whole vectors.
 #[derive(Clone, Copy)]
 struct Panel<'a> {
-    packed: &'a [f32],
-    width: usize,
+    rows: &'a [f32],
+    /// Distance between the rows.
+    pitch: usize,
+    /// First column in the result.
     column: usize,
     columns: usize,
 }
@@ -124,8 +139,9 @@ fn multiply(a: Matrix, panel: Panel, c: &mut MatrixMut, buffer: &mut [f32], accu
     }
     for start in (0..a.rows).step_by(ROW_BLOCK) {
         let rows = ROW_BLOCK.min(a.rows - start);
-        product(part(a, [start, 0], [rows, a.columns]), panel, (buffer, panel.width), false);
-        for (r, row) in buffer.chunks_exact(panel.width).take(rows).enumerate() {
+        let width = pitch(panel.columns);
+        product(part(a, [start, 0], [rows, a.columns]), panel, (buffer, width), false);
+        for (r, row) in buffer.chunks_exact(width).take(rows).enumerate() {
             for (j, &v) in row[..panel.columns].iter().enumerate() {
                 let at = (start + r) * c.row_stride + (panel.column + j) * c.column_stride;
                 c.data[at] = if accumulate { c.data[at] + v } else { v };
@@ -142,8 +158,8 @@ fn product(a: Matrix, panel: Panel, (c, c_row): (&mut [f32], usize), accumulate:
         a: a.data,
         a_row: a.row_stride,
         a_depth: a.column_stride,
-        b: panel.packed,
-        b_row: panel.width,
+        b: panel.rows,
+        b_row: panel.pitch,
         c,
         c_row,
         accumulate,
@@ -248,7 +264,7 @@ mod tests {
     #[test]
     fn blocks_and_transposed_results_equal_naive_loops() {
         let data: Vec<f32> = (0..160_000).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-        for (m, k, n) in [(70, 300, 250), (5, 257, 496), (33, 3, 31)] {
+        for (m, k, n) in [(70, 300, 250), (5, 257, 496), (33, 3, 31), (7, 260, 272)] {
             let (a, b) = (Matrix::dense(&data, m, k), Matrix::dense(&data[3..], k, n));
             let mut c = vec![f32::NAN; m * n];
             let transposed = MatrixMut { data: &mut c, rows: m, columns: n, row_stride: 1, column_stride: m };
@@ -256,6 +272,22 @@ mod tests {
             for (i, got) in c.iter().enumerate() {
                 let expected = naive(&a, &b, i % m, i / m);
                 assert!((got - expected).abs() < TOLERANCE * 10.0, "{m} {k} {n} at {i}: {got} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_those_beside_it() {
+        let data: Vec<f32> = (0..160_000).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let (a, b) = (Matrix::dense(&data, 61, 400), Matrix::dense(&data, 400, 400));
+        let mut together = vec![0.0; 61 * 400];
+        gemm(a, b, MatrixMut::dense(&mut together, 61, 400), false).unwrap();
+        for count in [1, 5, 8, 13] {
+            for (rows, expected) in data[..61 * 400].chunks(400 * count).zip(together.chunks(400 * count)) {
+                let mut alone = vec![0.0; rows.len()];
+                let a = Matrix::dense(rows, rows.len() / 400, 400);
+                gemm(a, b, MatrixMut::dense(&mut alone, rows.len() / 400, 400), false).unwrap();
+                assert_eq!(alone, expected, "{count} rows at a time");
             }
         }
     }

@@ -20,6 +20,7 @@ mod ops;
 pub mod optimizer;
 pub mod oracle;
 mod plan;
+pub mod pool;
 pub mod roofline;
 pub mod simd;
 mod sums;

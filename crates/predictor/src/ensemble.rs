@@ -10,12 +10,15 @@ use rayon::prelude::*;
 
 use crate::error::PredictorError;
 use crate::metrics::mean;
+use crate::mlp::sums::{FixedRows, Steps};
 use crate::mlp::train::{Examples, Frozen, MlpSettings, train};
 use crate::mlp::{Activations, HeadPlacement, Mlp, Shape};
 use crate::sharing::Sharing;
 
-/// Candidates per matrix product when scoring: enough rows for the kernel, few enough to stay in cache.
+/// Most candidates per matrix product when scoring: enough rows for the kernel, few enough to stay in cache.
 const CHUNK: usize = 64;
+/// Fewest, and what they are a multiple of: the rows of a tile of the product.
+const LEAST_CHUNK: usize = 8;
 
 /// Mean and spread of an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,10 +32,23 @@ pub struct Prediction {
 /// Networks of one shape.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ensemble {
-    pub members: Vec<Mlp>,
+    members: Vec<Mlp>,
+    /// First layer of each, for predicting.
+    rows: Vec<FixedRows>,
 }
 
 impl Ensemble {
+    /// Puts networks together.
+    pub fn new(members: Vec<Mlp>) -> Self {
+        let rows = members.iter().map(FixedRows::new).collect();
+        Self { members, rows }
+    }
+
+    /// The networks.
+    pub fn members(&self) -> &[Mlp] {
+        &self.members
+    }
+
     /// Fits `members` networks from random starts.
     pub fn fit(shape: Shape, members: usize, lesson: &Lesson<'_>, seed: u64) -> Result<Self, PredictorError> {
         let active = lesson.features.iter().map(Vec::len).max().unwrap_or(1);
@@ -56,20 +72,35 @@ impl Ensemble {
         lesson.teach_all(from.members.len(), seed, start)
     }
 
-    /// Mean and spread for every candidate, given by its active features.
+    /// Mean and spread for every candidate, given by its active features. A row of a product does not depend on the
+    /// rows beside it, nor a fixed-point sum on the way there, so how the candidates are split changes nothing.
     pub fn predict(&self, features: &[Vec<u32>]) -> Result<Vec<Prediction>, PredictorError> {
-        let chunks = features.par_chunks(CHUNK).map_init(Activations::default, |activations, chunk| {
+        let share = features.len().div_ceil(rayon::current_num_threads());
+        let chunk = share.next_multiple_of(LEAST_CHUNK).clamp(LEAST_CHUNK, CHUNK);
+        let all = self.rows.first().map_or(0, FixedRows::features);
+        let chunks = features.par_chunks(chunk).map_init(Activations::default, |activations, chunk| {
             let batch: Vec<&[u32]> = chunk.iter().map(Vec::as_slice).collect();
-            let mut outputs = vec![Vec::with_capacity(self.members.len()); batch.len()];
-            for member in &self.members {
-                member.forward(&batch, activations)?;
-                let found = activations.output.iter().map(|&output| member.accuracy(output));
-                outputs.iter_mut().zip(found).for_each(|(all, accuracy)| all.push(accuracy));
+            let steps = Steps::new(&batch, all);
+            let mut outputs = Vec::with_capacity(batch.len() * self.members.len());
+            for (member, rows) in self.members.iter().zip(&self.rows) {
+                member.infer(rows, &steps, activations)?;
+                outputs.extend(activations.output.iter().map(|&output| member.accuracy(output)));
             }
-            Ok(outputs.iter().map(|values| summary(values)).collect::<Vec<_>>())
+            Ok(by_candidate(&outputs, batch.len()))
         });
         Ok(chunks.collect::<Result<Vec<_>, PredictorError>>()?.concat())
     }
+}
+
+/// Mean and spread of each candidate, from the outputs of the first member, of the second, …
+fn by_candidate(outputs: &[f64], count: usize) -> Vec<Prediction> {
+    let mut values = Vec::new();
+    let one = |index: usize| {
+        values.clear();
+        values.extend(outputs.iter().skip(index).step_by(count).copied());
+        summary(&values)
+    };
+    (0..count).map(one).collect()
 }
 
 /// Everything the members of an ensemble are taught with.
@@ -106,7 +137,7 @@ impl Lesson<'_> {
             Ok(self.sharing.fold(&wide, plain.shape))
         };
         let members = (0..members).into_par_iter().map(member).collect::<Result<_, PredictorError>>()?;
-        Ok(Ensemble { members })
+        Ok(Ensemble::new(members))
     }
 }
 

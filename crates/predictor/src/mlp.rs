@@ -15,7 +15,9 @@ use rand::{Rng, RngExt};
 use sartor_engine::gemm::{Matrix, MatrixMut, gemm};
 
 use crate::error::PredictorError;
+use crate::mlp::sums::{FixedRows, Steps};
 
+pub(crate) mod sums;
 pub(crate) mod train;
 
 /// Where the policy head joins the first hidden layer.
@@ -114,6 +116,7 @@ pub(crate) struct Activations {
     pub second: Vec<f32>,
     pub third: Vec<f32>,
     pub output: Vec<f32>,
+    sums: Vec<i32>,
 }
 
 impl Mlp {
@@ -162,8 +165,38 @@ impl Mlp {
     /// Outputs (before mean and scale) of candidates given by their active features: architecture positions first,
     /// policy positions shifted by the number of architecture features.
     pub fn forward(&self, batch: &[&[u32]], activations: &mut Activations) -> Result<(), PredictorError> {
-        let (shape, hidden) = (self.shape, self.shape.hidden);
         self.first_layer(batch, activations);
+        self.hidden_layers(activations)
+    }
+
+    /// The same without what training needs, the first layer by `rows`, which are this network's: quicker where the
+    /// candidates of a batch are alike, and independent of how they are batched.
+    pub fn infer(
+        &self,
+        rows: &FixedRows,
+        steps: &Steps,
+        activations: &mut Activations,
+    ) -> Result<(), PredictorError> {
+        rows.sums(steps, &mut activations.sums);
+        let (hidden, unit) = (self.shape.hidden, rows.unit());
+        activations.joined.resize(activations.sums.len() / 2, 0.0);
+        let sums = activations.sums.chunks_exact(2 * hidden).map(|sums| sums.split_at(hidden));
+        for (joined, (first, policy)) in activations.joined.chunks_exact_mut(hidden).zip(sums) {
+            let terms = joined.iter_mut().zip(first.iter().zip(policy));
+            match self.shape.placement {
+                HeadPlacement::BeforeActivation => {
+                    terms.for_each(|(out, (&a, &b))| *out = a.wrapping_add(b).max(0) as f32 * unit);
+                }
+                HeadPlacement::AfterActivation => {
+                    terms.for_each(|(out, (&a, &b))| *out = a.max(0).wrapping_add(b) as f32 * unit);
+                }
+            }
+        }
+        self.hidden_layers(activations)
+    }
+
+    fn hidden_layers(&self, activations: &mut Activations) -> Result<(), PredictorError> {
+        let (shape, hidden) = (self.shape, self.shape.hidden);
         linear(
             &activations.joined,
             &self.values[shape.second()],

@@ -120,11 +120,11 @@ impl Predictor {
 
     /// Networks in the ensemble.
     pub fn members(&self) -> usize {
-        self.ensemble.members.len()
+        self.ensemble.members().len()
     }
 
     pub(crate) fn shape(&self) -> Shape {
-        self.ensemble.members[0].shape
+        self.ensemble.members()[0].shape
     }
 
     /// Predicted accuracy (0–1) and spread of every candidate. A full-precision predictor ignores the bits.
@@ -162,8 +162,8 @@ impl Predictor {
 
     /// The first networks, without a process.
     pub(crate) fn first(&self, members: usize) -> Self {
-        let members = self.ensemble.members.iter().take(members).cloned().collect();
-        Self { space: self.space.clone(), ensemble: Ensemble { members }, process: None }
+        let members = self.ensemble.members().iter().take(members).cloned().collect();
+        Self { space: self.space.clone(), ensemble: Ensemble::new(members), process: None }
     }
 
     /// Ranking quality on held-out pairs, with bootstrap intervals; `None` if it is undefined (fewer than two pairs

@@ -42,7 +42,7 @@ impl Predictor {
     }
 
     fn header(&self) -> String {
-        let (shape, first) = (self.shape(), &self.ensemble.members[0]);
+        let (shape, first) = (self.shape(), &self.ensemble.members()[0]);
         let base = self.process.as_ref().and_then(|process| process.base.as_ref());
         let placement = match shape.placement {
             HeadPlacement::BeforeActivation => "before",
@@ -51,9 +51,9 @@ impl Predictor {
         let fields = [
             ("format", FORMAT_VERSION.to_string()),
             ("method", self.method().name().into()),
-            ("base_members", base.map_or(0, |base| base.members.len()).to_string()),
-            ("base_mean", format!("{:?}", base.map_or(0.0, |base| base.members[0].mean))),
-            ("base_scale", format!("{:?}", base.map_or(1.0, |base| base.members[0].scale))),
+            ("base_members", base.map_or(0, |base| base.members().len()).to_string()),
+            ("base_mean", format!("{:?}", base.map_or(0.0, |base| base.members()[0].mean))),
+            ("base_scale", format!("{:?}", base.map_or(1.0, |base| base.members()[0].scale))),
             ("space", self.space.name().into()),
             ("space_hash", self.space.hash()),
             ("members", self.members().to_string()),
@@ -79,7 +79,7 @@ impl Predictor {
         let shape = header.shape(space)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(bad)?;
         let ensemble = header.networks(&tensors, "member", "", shape)?;
-        if ensemble.members.is_empty() {
+        if ensemble.members().is_empty() {
             return Err(bad("no members"));
         }
         let process = header.process(&tensors, shape)?;
@@ -113,7 +113,7 @@ fn networks(prefix: &str, ensemble: &Ensemble) -> Vec<Array> {
         dtype: Dtype::F32,
         bytes: mlp.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     };
-    ensemble.members.iter().enumerate().map(array).collect()
+    ensemble.members().iter().enumerate().map(array).collect()
 }
 
 /// The fields of the metadata entry.
@@ -165,7 +165,7 @@ impl Header {
             Ok(Mlp { shape, values: floats(&view, shape.len())?, mean, scale })
         };
         let count: usize = self.number(&format!("{fields}members"))?;
-        Ok(Ensemble { members: (0..count).map(member).collect::<Result<_, _>>()? })
+        Ok(Ensemble::new((0..count).map(member).collect::<Result<_, _>>()?))
     }
 
     fn process(&self, tensors: &SafeTensors<'_>, shape: Shape) -> Result<Option<Process>, PredictorError> {
@@ -180,7 +180,7 @@ impl Header {
             |name: &str| tensors.tensor(&format!("process.{name}")).ok().and_then(|view| doubles(&view));
         let process = GaussianProcess::from_parts(method.kernel(), part);
         let process = process.ok_or_else(|| bad("the numbers of the process do not fit each other"))?;
-        Ok(Some(Process { method, process, base: Some(base).filter(|base| !base.members.is_empty()) }))
+        Ok(Some(Process { method, process, base: Some(base).filter(|base| !base.members().is_empty()) }))
     }
 
     fn shape(&self, space: &SearchSpace) -> Result<Shape, PredictorError> {

@@ -70,12 +70,13 @@ impl Budget {
 
     /// Sum of relative excesses, 0 when the budget is met, infinite when a limited cost is unknown.
     pub fn excess(&self, costs: &Costs) -> f64 {
-        let excess = |&(metric, limit): &(Metric, f64)| match costs.get(metric) {
-            value if value.is_nan() => f64::INFINITY,
-            value => (value / limit - 1.0).max(0.0),
-        };
-        self.limits.iter().map(excess).sum()
+        self.limits.iter().map(|&(metric, limit)| relative_excess(costs.get(metric), limit)).sum()
     }
+}
+
+/// How far above its limit a cost is; infinite if it is unknown.
+pub(crate) fn relative_excess(cost: f64, limit: f64) -> f64 {
+    if cost.is_nan() { f64::INFINITY } else { (cost / limit - 1.0).max(0.0) }
 }
 
 impl TryFrom<Vec<(Metric, f64)>> for Budget {

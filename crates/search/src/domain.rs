@@ -5,23 +5,27 @@
 //! bound (see `boltzmann`). Peak activation memory does not add up; under such a limit candidates are drawn and
 //! repaired a bounded number of times, and the error says that nothing is proven.
 
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace};
 
 use crate::boltzmann::{Boltzmann, Tilt, balance, cheapest, prove_infeasible};
-use crate::budget::Budget;
+use crate::budget::{Budget, relative_excess};
 use crate::error::SearchError;
 use crate::evaluation::Evaluation;
 use crate::metric::{Costs, Metric};
 use crate::table::{AdditiveCosts, ChoiceTable, Filter, StageTable};
 
+mod moves;
+
 /// Costs of a whole candidate; only used for metrics that do not add up over blocks.
 pub type WholeCosts<'a> = dyn Fn(&Candidate) -> Costs + Sync + 'a;
 
-/// Draws before a candidate is repaired instead, and moves of one repair.
+/// Fewest evaluations that are worth another thread.
+const EVALUATIONS_AT_ONCE: usize = 16;
+/// Draws before a candidate is repaired instead.
 const SAMPLE_TRIES: u64 = 500;
-const REPAIR_MOVES: usize = 400;
 /// Repairs before giving up on a budget that is not proven to be met.
 const REPAIR_TRIES: u64 = 20;
 /// Draws that measure how often the sampler meets the budget, the share wanted, and how often it is sharpened.
@@ -67,8 +71,9 @@ impl<'a> Problem<'a> {
         let everything = |_: usize, _: Option<Block>, _: Option<BlockBits>| true;
         let table = ChoiceTable::new(self.space, self.prices, self.filter.unwrap_or(&everything));
         check_choices(&table)?;
-        let prior = Boltzmann::new(&table, &[]);
         let limits = check_limits(&table, &self.budget, self.whole.is_some())?;
+        let table = table.with_limited(limits.iter().map(|limit| limit.0).collect());
+        let prior = Boltzmann::new(&table, &[]);
         let sampler = prior.clone();
         let mut domain =
             Domain { space: self.space, budget: self.budget, whole: self.whole, table, prior, sampler };
@@ -104,13 +109,19 @@ impl<'a> Domain<'a> {
 
     /// Costs that add up, plus the others if one of them is limited.
     pub fn costs(&self, candidate: &Candidate) -> Costs {
-        let needed = self.budget.limits().iter().any(|(metric, _)| !metric.additive());
-        if needed { self.full_costs(candidate) } else { self.table.costs(candidate) }
+        self.completed(self.table.costs(candidate), candidate)
+    }
+
+    fn completed(&self, additive: Costs, candidate: &Candidate) -> Costs {
+        if self.limits_whole() { self.with_whole_costs(additive, candidate) } else { additive }
     }
 
     /// All costs that can be priced.
     pub fn full_costs(&self, candidate: &Candidate) -> Costs {
-        let mut costs = self.table.costs(candidate);
+        self.with_whole_costs(self.table.costs(candidate), candidate)
+    }
+
+    fn with_whole_costs(&self, mut costs: Costs, candidate: &Candidate) -> Costs {
         let whole = self.whole.map_or(Costs::UNKNOWN, |whole| whole(candidate));
         whole
             .iter()
@@ -121,23 +132,47 @@ impl<'a> Domain<'a> {
 
     /// Whether a candidate of the space is allowed: nothing frozen out, within the budget.
     pub fn allows(&self, candidate: &Candidate) -> bool {
-        self.contains(candidate) && self.budget.allows(&self.costs(candidate))
+        self.fits(candidate) && self.meets_limits(candidate)
+    }
+
+    fn meets_limits(&self, candidate: &Candidate) -> bool {
+        let Some(costs) = self.table.limited_costs(candidate) else { return false };
+        let additive = self.additive_limits().zip(costs).all(|((_, limit), cost)| cost <= limit);
+        additive && (!self.limits_whole() || self.budget.allows(&self.costs(candidate)))
+    }
+
+    /// Sum of relative excesses over the budget, 0 when it is met, infinite where a choice or a cost is unknown.
+    pub fn excess(&self, candidate: &Candidate) -> f64 {
+        if self.limits_whole() {
+            return self.budget.excess(&self.costs(candidate));
+        }
+        let Some(costs) = self.table.limited_costs(candidate) else { return f64::INFINITY };
+        self.additive_limits().zip(costs).map(|((_, limit), cost)| relative_excess(cost, limit)).sum()
+    }
+
+    fn additive_limits(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
+        self.budget.limits().iter().copied().filter(|(metric, _)| metric.additive())
+    }
+
+    /// Whether a cost that does not add up is limited.
+    fn limits_whole(&self) -> bool {
+        self.budget.limits().iter().any(|(metric, _)| !metric.additive())
     }
 
     /// Whether every choice of the candidate is in the space and not frozen out, whatever it costs.
     pub fn contains(&self, candidate: &Candidate) -> bool {
+        self.fits(candidate) && self.table.price(candidate).is_some()
+    }
+
+    /// Whether all but the choices of active blocks is in the space and not frozen out.
+    fn fits(&self, candidate: &Candidate) -> bool {
         let count = self.table.blocks.len();
         let fits = candidate.subnet.blocks.len() == count
             && candidate
                 .policy
                 .as_ref()
                 .map_or(!self.table.quantized(), |policy| policy.blocks.len() == count);
-        fits && self.rows_known(candidate) && self.depths_known(candidate)
-    }
-
-    fn rows_known(&self, candidate: &Candidate) -> bool {
-        let bits = |index: usize| candidate.policy.as_ref().map(|policy| policy.blocks[index]);
-        candidate.subnet.active().all(|(index, block)| self.table.row(index, block, bits(index)).is_some())
+        fits && self.depths_known(candidate)
     }
 
     fn depths_known(&self, candidate: &Candidate) -> bool {
@@ -153,14 +188,12 @@ impl<'a> Domain<'a> {
 
     /// Puts scores and costs together, as [`Runner`](crate::Runner) wants them.
     pub fn evaluations(&self, candidates: &[Candidate], scores: &[f64]) -> Vec<Evaluation> {
-        let pairs = candidates.iter().zip(scores);
-        pairs
-            .map(|(candidate, &score)| Evaluation {
-                candidate: candidate.clone(),
-                score,
-                costs: self.costs(candidate),
-            })
-            .collect()
+        let evaluation = |(candidate, &score): (&Candidate, &f64)| Evaluation {
+            candidate: candidate.clone(),
+            score,
+            costs: self.costs(candidate),
+        };
+        candidates.par_iter().zip(scores).with_min_len(EVALUATIONS_AT_ONCE).map(evaluation).collect()
     }
 
     /// The exact cheapest candidate under an additive metric, whatever the budget; `None` if it does not add up
@@ -177,7 +210,7 @@ impl<'a> Domain<'a> {
     pub fn sample(&self, rng: &mut impl Rng) -> Result<Candidate, SearchError> {
         for _ in 0..SAMPLE_TRIES {
             let candidate = self.sampler.sample(&self.table, rng);
-            if self.budget.allows(&self.costs(&candidate)) {
+            if self.meets_limits(&candidate) {
                 return Ok(candidate);
             }
         }
@@ -188,7 +221,7 @@ impl<'a> Domain<'a> {
         let mut closest: Option<(f64, Candidate)> = None;
         for _ in 0..REPAIR_TRIES {
             let candidate = self.repair(self.sampler.sample(&self.table, rng), rng);
-            let excess = self.budget.excess(&self.costs(&candidate));
+            let excess = self.excess(&candidate);
             if excess == 0.0 {
                 return Ok(candidate);
             }
@@ -206,122 +239,6 @@ impl<'a> Domain<'a> {
         let (metric, limit, closest) =
             worst.map_or((Metric::LatencyMs, 0.0, 0.0), |worst| (worst.metric, worst.limit, worst.value));
         SearchError::NothingFound { tries: SAMPLE_TRIES + REPAIR_TRIES, metric, limit, closest }
-    }
-
-    /// Pushes a candidate towards the budget by random moves that lower its excess; what is within is left as it
-    /// is. Bounded: the result may still exceed the budget.
-    pub fn repair(&self, candidate: Candidate, rng: &mut impl Rng) -> Candidate {
-        let mut best = candidate;
-        let mut excess = self.budget.excess(&self.costs(&best));
-        for _ in 0..REPAIR_MOVES {
-            if excess == 0.0 {
-                break;
-            }
-            let donor = self.sampler.sample(&self.table, rng);
-            let child = self.transplant(&best, &donor, rng);
-            let left = self.budget.excess(&self.costs(&child));
-            if left < excess {
-                (best, excess) = (child, left);
-            }
-        }
-        best
-    }
-
-    /// Copies one random block (sometimes a whole stage, and with it its depth) from a cheap donor.
-    fn transplant(&self, candidate: &Candidate, donor: &Candidate, rng: &mut impl Rng) -> Candidate {
-        let mut child = candidate.clone();
-        let stage = &self.table.stages[rng.random_range(0..self.table.stages.len())];
-        let whole = rng.random_bool(0.25);
-        let chosen = rng.random_range(stage.blocks.clone());
-        for index in stage.blocks.clone() {
-            let free = stage.depths.is_none()
-                || donor.subnet.blocks[index].is_some() == child.subnet.blocks[index].is_some();
-            if whole || (index == chosen && free) {
-                copy_block(donor, &mut child, index);
-            }
-        }
-        child
-    }
-
-    /// A copy in which every block's choices, and every stage's depth, are redrawn with `probability`, among
-    /// what is not frozen out. The budget is not looked at.
-    pub fn mutate(&self, parent: &Candidate, probability: f64, rng: &mut impl Rng) -> Candidate {
-        let mut child = parent.clone();
-        for stage in &self.table.stages {
-            let depth = stage.depths.as_ref().filter(|_| rng.random_bool(probability));
-            let depth = depth.map(|depths| depths[rng.random_range(0..depths.len())]);
-            for index in stage.blocks.clone() {
-                let was = child.subnet.blocks[index].is_some();
-                let active = match (&stage.depths, depth) {
-                    (Some(_), Some(depth)) => index - stage.blocks.start < depth,
-                    (Some(_), None) => was,
-                    (None, _) => self.mutate_activity(index, was, probability, rng),
-                };
-                if active != was || (active && rng.random_bool(probability)) {
-                    self.redraw(&mut child, index, active, rng);
-                }
-            }
-        }
-        child
-    }
-
-    /// A copy in which single choices of active blocks are redrawn, each block with `probability`, at least one: its
-    /// kernel, its width or one of its bit-widths, among what is not frozen out. Depths stay; the budget is not looked at.
-    pub fn tweak(&self, parent: &Candidate, probability: f64, rng: &mut impl Rng) -> Candidate {
-        let mut child = parent.clone();
-        let active: Vec<usize> = parent.subnet.active().map(|(index, _)| index).collect();
-        if active.is_empty() {
-            return child;
-        }
-        let certain = active[rng.random_range(0..active.len())];
-        for index in active {
-            if index == certain || rng.random_bool(probability) {
-                self.tweak_block(&mut child, index, rng);
-            }
-        }
-        child
-    }
-
-    /// Takes one choice from a random row, if that with the rest of the block is a row; where bit-widths only go
-    /// together, all of them.
-    fn tweak_block(&self, child: &mut Candidate, index: usize, rng: &mut impl Rng) {
-        let donor = self.table.blocks[index].rows.get(self.prior.row(index, rng));
-        let (Some(donor), Some(mut block)) = (donor, child.subnet.blocks[index]) else { return };
-        let mut bits = child.policy.as_ref().map(|policy| policy.blocks[index]);
-        let fields = if bits.is_some() { 6 } else { 2 };
-        match (rng.random_range(0..fields), &mut bits, donor.bits) {
-            (0, _, _) => block.kernel = donor.block.kernel,
-            (1, _, _) => block.width = donor.block.width,
-            (field, Some(own), Some(other)) => {
-                let mut values = own.fields();
-                values[field - 2] = other.fields()[field - 2];
-                *own = BlockBits::from_fields(values);
-            }
-            _ => {}
-        }
-        let together = [bits, donor.bits.filter(|_| bits.is_some())];
-        let known = together.into_iter().find(|&bits| self.table.row(index, block, bits).is_some());
-        if let Some(bits) = known {
-            child.subnet.blocks[index] = Some(block);
-            if let (Some(policy), Some(bits)) = (&mut child.policy, bits) {
-                policy.blocks[index] = bits;
-            }
-        }
-    }
-
-    fn mutate_activity(&self, index: usize, was: bool, probability: f64, rng: &mut impl Rng) -> bool {
-        let block = &self.table.blocks[index];
-        let free = block.skip > 0.0 && !block.rows.is_empty();
-        if free && rng.random_bool(probability) { rng.random_bool(0.5) } else { was }
-    }
-
-    fn redraw(&self, child: &mut Candidate, index: usize, active: bool, rng: &mut impl Rng) {
-        let row =
-            active.then(|| self.prior.row(index, rng)).and_then(|row| self.table.blocks[index].rows.get(row));
-        child.subnet.blocks[index] = row.map(|row| row.block);
-        if let Some(policy) = &mut child.policy {
-            policy.blocks[index] = row.and_then(|row| row.bits).unwrap_or(self.table.idle);
-        }
     }
 
     /// Makes the sampler meet the additive limits.
@@ -355,13 +272,6 @@ impl<'a> Domain<'a> {
         let (metric, limit) = limits[most];
         let bound = limit * (bound - (1.0 - weights[most])) / weights[most];
         Some(SearchError::InfeasibleTogether { metric, limit, bound })
-    }
-}
-
-fn copy_block(from: &Candidate, to: &mut Candidate, index: usize) {
-    to.subnet.blocks[index] = from.subnet.blocks[index];
-    if let (Some(to), Some(from)) = (&mut to.policy, &from.policy) {
-        to.blocks[index] = from.blocks[index];
     }
 }
 

@@ -4,15 +4,18 @@
 //! 0.1 leaves a third of them as they were). A score is a pure function of the candidate, so it is asked once. The
 //! order in which new candidates are asked is that of their first appearance: nothing depends on the hash.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{Hash, Hasher};
 
+use hashbrown::HashTable;
+use rayon::prelude::*;
 use sartor_space::Candidate;
 
 use crate::error::SearchError;
 
-/// Scores kept; beyond that all are forgotten, so that memory stays bounded (some 100 MB for the largest spaces).
+/// Scores kept; beyond that all are forgotten, so that memory stays bounded (some 200 MB for the largest spaces).
 const MOST: usize = 200_000;
+/// Fewest hashes that are worth another thread.
+const HASHES_AT_ONCE: usize = 32;
 
 /// A score, or the place of the question about it.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +24,18 @@ enum Score {
     Asked(usize),
 }
 
+/// A candidate with its hash, which is computed once: candidates are long.
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    candidate: Candidate,
+    score: Score,
+}
+
 /// Scores by candidate.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    known: HashMap<Candidate, Score, BuildHasherDefault<Words>>,
+    known: HashTable<Entry>,
     asked: u64,
 }
 
@@ -41,49 +52,73 @@ impl Remembered {
         if self.known.len() > MOST {
             self.known.clear();
         }
-        let (fresh, found) = self.look_up(candidates);
-        let scores = if fresh.is_empty() { Ok(Vec::new()) } else { score(&fresh) };
-        let scores = scores.and_then(|scores| match scores.len() == fresh.len() {
-            true => Ok(scores),
-            false => Err(SearchError::WrongCount { expected: fresh.len(), got: scores.len() }),
-        });
-        let scores = scores.inspect_err(|_| {
-            fresh.iter().for_each(|candidate| {
-                self.known.remove(candidate);
-            });
-        })?;
+        let hashes: Vec<u64> = candidates.par_iter().with_min_len(HASHES_AT_ONCE).map(hash).collect();
+        let (fresh, found) = self.look_up(candidates, &hashes);
+        let scores = ask(&fresh, score).inspect_err(|_| self.forget_questions())?;
         self.asked += fresh.len() as u64;
+        self.answer(candidates, &hashes, &found, &scores);
         let answer = |score: Score| match score {
             Score::Known(value) => value,
             Score::Asked(place) => scores[place],
         };
-        let all = found.into_iter().map(answer).collect();
-        self.known.extend(fresh.into_iter().zip(scores.iter().copied().map(Score::Known)));
-        Ok(all)
+        Ok(found.into_iter().map(answer).collect())
     }
 
     /// The candidates that nobody asked about, each once, and what is known about all of them.
-    fn look_up(&mut self, candidates: &[Candidate]) -> (Vec<Candidate>, Vec<Score>) {
+    fn look_up(&mut self, candidates: &[Candidate], hashes: &[u64]) -> (Vec<Candidate>, Vec<Score>) {
         let mut fresh: Vec<Candidate> = Vec::new();
         let mut found = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            found.push(match self.known.get(candidate) {
-                Some(&score) => score,
-                None => {
-                    let score = Score::Asked(fresh.len());
-                    self.known.insert(candidate.clone(), score);
-                    fresh.push(candidate.clone());
-                    score
-                }
-            });
+        for (candidate, &hash) in candidates.iter().zip(hashes) {
+            let known = self.known.find(hash, |entry| entry.hash == hash && entry.candidate == *candidate);
+            found.push(known.map(|entry| entry.score).unwrap_or_else(|| {
+                let score = Score::Asked(fresh.len());
+                let entry = Entry { hash, candidate: candidate.clone(), score };
+                self.known.insert_unique(hash, entry, |entry| entry.hash);
+                fresh.push(candidate.clone());
+                score
+            }));
         }
         (fresh, found)
+    }
+
+    /// Notes what came back.
+    fn answer(&mut self, candidates: &[Candidate], hashes: &[u64], found: &[Score], scores: &[f64]) {
+        for ((candidate, &hash), score) in candidates.iter().zip(hashes).zip(found) {
+            let Score::Asked(place) = *score else { continue };
+            let same = |entry: &Entry| entry.hash == hash && entry.candidate == *candidate;
+            if let Some(entry) = self.known.find_mut(hash, same) {
+                entry.score = Score::Known(scores[place]);
+            }
+        }
+    }
+
+    /// After a failure: what was not answered was never asked.
+    fn forget_questions(&mut self) {
+        self.known.retain(|entry| matches!(entry.score, Score::Known(_)));
     }
 
     /// Candidates that the score function was asked about.
     pub fn asked(&self) -> u64 {
         self.asked
     }
+}
+
+/// One score each for candidates nobody asked about.
+fn ask(
+    fresh: &[Candidate],
+    score: impl FnOnce(&[Candidate]) -> Result<Vec<f64>, SearchError>,
+) -> Result<Vec<f64>, SearchError> {
+    let scores = if fresh.is_empty() { Vec::new() } else { score(fresh)? };
+    match scores.len() == fresh.len() {
+        true => Ok(scores),
+        false => Err(SearchError::WrongCount { expected: fresh.len(), got: scores.len() }),
+    }
+}
+
+fn hash(candidate: &Candidate) -> u64 {
+    let mut words = Words::default();
+    candidate.hash(&mut words);
+    words.finish()
 }
 
 /// A quick hash, word by word: candidates are long, and nobody chooses them to collide.
@@ -148,7 +183,9 @@ mod tests {
     fn a_missing_score_is_an_error() {
         let space = SearchSpace::preset("quickstart").expect("preset");
         let candidate = space.random_candidate(&mut ChaCha8Rng::seed_from_u64(0));
-        let found = Remembered::default().scores(&[candidate], |_| Ok(Vec::new()));
+        let mut remembered = Remembered::default();
+        let found = remembered.scores(std::slice::from_ref(&candidate), |_| Ok(Vec::new()));
         assert!(matches!(found, Err(SearchError::WrongCount { expected: 1, got: 0 })));
+        assert_eq!(remembered.scores(&[candidate], |_| Ok(vec![0.5])).expect("asked again"), [0.5]);
     }
 }

@@ -6,7 +6,7 @@
 
 use sartor_space::{Block, BlockBits, Candidate, Depth, Options, SearchSpace};
 
-use crate::metric::Costs;
+use crate::metric::{Costs, METRICS, Metric};
 
 /// Costs that are a fixed part plus one term per active block; a skipped block costs nothing.
 ///
@@ -38,6 +38,8 @@ pub(crate) struct BlockTable {
     pub rows: Vec<Row>,
     /// Probability of being skipped under the space's own sampling, where any block may be; 0 if it may not.
     pub skip: f64,
+    /// Costs of the rows under the limited metrics alone, which are looked at much more often than the others.
+    limited: Vec<f64>,
     index: Index,
 }
 
@@ -55,6 +57,7 @@ pub(crate) struct ChoiceTable {
     pub stages: Vec<StageTable>,
     pub fixed: Costs,
     pub idle: BlockBits,
+    limited: Vec<Metric>,
     quantized: bool,
     bit_codes: Vec<u16>,
 }
@@ -86,7 +89,32 @@ impl ChoiceTable {
         let stages = stage_tables(space, &blocks, filter);
         let idle = space.bits().map_or(BlockBits::uniform(32), |bits| bits.widest());
         let quantized = space.bits().is_some();
-        Self { blocks, stages, fixed: prices.fixed(), idle, quantized, bit_codes: bit_codes(&combinations) }
+        let (fixed, bit_codes) = (prices.fixed(), bit_codes(&combinations));
+        Self { blocks, stages, fixed, idle, limited: Vec::new(), quantized, bit_codes }
+    }
+
+    /// Puts the costs under these metrics together for [`limited_costs`](Self::limited_costs).
+    pub fn with_limited(mut self, metrics: Vec<Metric>) -> Self {
+        for block in &mut self.blocks {
+            let costs = |row: &Row| metrics.iter().map(|&metric| row.costs.get(metric)).collect::<Vec<_>>();
+            block.limited = block.rows.iter().flat_map(costs).collect();
+        }
+        Self { limited: metrics, ..self }
+    }
+
+    /// Costs of a candidate under the limited metrics, in their order and filled up with zeros; `None` if one of its choices
+    /// is not in the table.
+    pub fn limited_costs(&self, candidate: &Candidate) -> Option<[f64; METRICS]> {
+        let mut sums = [0.0; METRICS];
+        let count = self.limited.len();
+        sums.iter_mut().zip(&self.limited).for_each(|(sum, &metric)| *sum = self.fixed.get(metric));
+        for (index, block) in candidate.subnet.active() {
+            let bits = candidate.policy.as_ref().map(|policy| policy.blocks[index]);
+            let row = self.position(index, block, bits)?;
+            let costs = self.blocks[index].limited.get(row * count..(row + 1) * count)?;
+            sums.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
+        }
+        Some(sums)
     }
 
     /// Whether candidates of this table carry a policy.
@@ -96,24 +124,30 @@ impl ChoiceTable {
 
     /// Row of a block's choice, or `None` if it is not in the table.
     pub fn row(&self, index: usize, block: Block, bits: Option<BlockBits>) -> Option<&Row> {
+        self.blocks[index].rows.get(self.position(index, block, bits)?)
+    }
+
+    fn position(&self, index: usize, block: Block, bits: Option<BlockBits>) -> Option<usize> {
         let table = &self.blocks[index];
         let code = bits.map_or(Some(0), |bits| self.bit_code(bits))?;
         let option = table.index.options.position(block)?;
         let row = *table.index.rows.get(option * table.index.combinations + code)?;
-        table.rows.get(row as usize)
+        (row != NONE).then_some(row as usize)
     }
 
     /// Additive costs of a candidate; NaN everywhere if one of its choices is not in the table.
     pub fn costs(&self, candidate: &Candidate) -> Costs {
+        self.price(candidate).unwrap_or(Costs::UNKNOWN)
+    }
+
+    /// Additive costs of a candidate, or `None` if one of its choices is not in the table.
+    pub fn price(&self, candidate: &Candidate) -> Option<Costs> {
         let mut sum = self.fixed;
         for (index, block) in candidate.subnet.active() {
             let bits = candidate.policy.as_ref().map(|policy| policy.blocks[index]);
-            match self.row(index, block, bits) {
-                Some(row) => sum.add(&row.costs),
-                None => return Costs::UNKNOWN,
-            }
+            sum.add(&self.row(index, block, bits)?.costs);
         }
-        sum
+        Some(sum)
     }
 
     fn bit_code(&self, bits: BlockBits) -> Option<usize> {
@@ -209,7 +243,12 @@ fn block_table(
         combinations: combinations.len(),
         rows: positions,
     };
-    BlockTable { rows, skip: skip_probability(space, index, filter), index: index_of_rows }
+    BlockTable {
+        rows,
+        skip: skip_probability(space, index, filter),
+        limited: Vec::new(),
+        index: index_of_rows,
+    }
 }
 
 fn legal_bits(space: &SearchSpace, block: Block) -> Vec<Option<BlockBits>> {

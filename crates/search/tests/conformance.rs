@@ -377,6 +377,10 @@ proptest! {
         let tweaked = domain.tweak(&drawn, 0.5, &mut rng);
         prop_assert!(space.contains(&tweaked).is_ok() && domain.contains(&tweaked));
         prop_assert_eq!(tweaked.subnet.active().count(), drawn.subnet.active().count());
+        let reshaped = domain.reshape(&drawn, &mut rng);
+        prop_assert!(space.contains(&reshaped).is_ok() && domain.contains(&reshaped));
+        prop_assert!(reshaped == drawn || domain.excess(&reshaped) < f64::INFINITY);
+        prop_assert_eq!(domain.excess(&mutant) == 0.0, domain.allows(&mutant));
         let repaired = domain.repair(mutant, &mut rng);
         prop_assert!(space.contains(&repaired).is_ok());
         let sum: Costs = domain.costs(&repaired);

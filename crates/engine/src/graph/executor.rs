@@ -8,13 +8,13 @@ use super::convolution::{Operation, Packed, Scratch};
 use super::finish::{AddLoaded, Finish, FinishGradient, Moments, NormGradientRows};
 use super::{Affine, Filters, Graph, Shape, Window, Work, pool};
 use crate::error::EngineError;
-use crate::executor::workers::in_pool;
 use crate::executor::{Average, length};
 use crate::kernels::{dispatch, pitch};
 use crate::network::{ActivationQuantizer, NormStatistics};
 use crate::ops::columns::Columns;
 use crate::ops::norm::{self, Arrays, Place};
 use crate::ops::{quantizer, weights};
+use crate::pool::in_pool;
 use crate::simd::{self, Level};
 
 /// Batches are cut into at most this many chunks, whatever the number of threads, so that it changes no sum.

@@ -2,6 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use sartor_engine::pool::in_pool;
 use sartor_hardware::{Accelerator, CostTable};
 use sartor_predictor::{FitSettings, MlpSettings, Pairs, Predictor};
 use sartor_search::{
@@ -54,12 +55,15 @@ impl Setting {
         let domain = Problem::new(&self.space, &prices, budget).domain()?;
         let mut known = Remembered::default();
         let started = std::time::Instant::now();
-        let found = Runner::new(&domain, strategy, seed)
-            .with_limits(Limits { generations, evaluations: None, stalled: None })
-            .run(|candidates| {
-                let scores = known.scores(candidates, |fresh| self.score(fresh))?;
-                Ok(domain.evaluations(candidates, &scores))
-            })?;
+        let search = || {
+            Runner::new(&domain, strategy, seed)
+                .with_limits(Limits { generations, evaluations: None, stalled: None })
+                .run(|candidates| {
+                    let scores = known.scores(candidates, |fresh| self.score(fresh))?;
+                    Ok(domain.evaluations(candidates, &scores))
+                })
+        };
+        let found = in_pool(search)?;
         let seconds = started.elapsed().as_secs_f64();
         let (score, evaluated, distinct) = (found.best.score, found.evaluated, known.asked());
         Ok(Outcome { score, evaluated, distinct, seconds })

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Tweaked {
         probability: f64,
     },
+    /// One stage gets another depth, and the budget is met again by single choices.
+    Reshaped,
     Crossed,
 }
 
@@ -78,6 +80,7 @@ fn vary(domain: &Domain<'_>, parents: &[&Candidate], kind: Kind, rng: &mut impl 
     match kind {
         Kind::Mutated { probability } => domain.mutate(first, probability, rng),
         Kind::Tweaked { probability } => domain.tweak(first, probability, rng),
+        Kind::Reshaped => domain.reshape(first, rng),
         Kind::Crossed => domain.space().crossover(first, parents[rng.random_range(0..parents.len())], rng),
     }
 }

@@ -79,9 +79,9 @@ impl Strategy for Release {
 
     fn tell(&mut self, evaluations: &[Evaluation]) {
         let kept = if self.parents.is_empty() { evaluations.len() } else { self.settings.mutated };
-        self.parents.extend(evaluations.iter().take(kept).cloned());
-        best_first(&mut self.parents);
-        self.parents.truncate(self.settings.parents);
+        let mut all: Vec<&Evaluation> = self.parents.iter().chain(evaluations.iter().take(kept)).collect();
+        best_first(&mut all);
+        self.parents = all.into_iter().take(self.settings.parents).cloned().collect();
     }
 
     fn memory(&self) -> Memory {

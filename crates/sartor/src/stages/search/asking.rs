@@ -1,9 +1,10 @@
 //! Questions to a finished run: searches with its predictor alone, nothing measured, nothing in the folder changed.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
+use sartor_engine::pool::in_pool;
 use sartor_predictor::Predictor;
 use sartor_search::{
     Control, Domain, Evaluation, Filter, Limits, Metric, ObserverMode, ParetoFront, Remembered, Runner,
@@ -24,7 +25,7 @@ const ENUMERABLE: usize = 20_000;
 pub struct Asking<'a> {
     settings: &'a Settings,
     predictor: &'a Predictor,
-    known: RefCell<Remembered>,
+    known: Mutex<Remembered>,
 }
 
 /// What came out of a search.
@@ -54,7 +55,7 @@ pub enum Effort {
 impl<'a> Asking<'a> {
     /// Asks a predictor, with the settings of `[search]`.
     pub fn new(settings: &'a Settings, predictor: &'a Predictor) -> Self {
-        Self { settings, predictor, known: RefCell::default() }
+        Self { settings, predictor, known: Mutex::default() }
     }
 
     /// The settings it searches with.
@@ -72,7 +73,8 @@ impl<'a> Asking<'a> {
     /// # Errors
     /// What it fails with.
     pub fn scores(&self, candidates: &[Candidate]) -> Result<Vec<f64>, SearchError> {
-        self.known.borrow_mut().scores(candidates, |fresh| hunt::score(self.predictor, fresh))
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.scores(candidates, |fresh| hunt::score(self.predictor, fresh))
     }
 
     /// The best candidate within all budgets of the fleet.
@@ -119,7 +121,7 @@ impl<'a> Asking<'a> {
         strategy: Box<dyn Strategy>,
         effort: Effort,
         seed: u64,
-        mut see: impl FnMut(&[Evaluation]),
+        mut see: impl FnMut(&[Evaluation]) + Send,
     ) -> Result<Answer> {
         let started = Instant::now();
         let generations = self.settings.generations as u64;
@@ -129,13 +131,16 @@ impl<'a> Asking<'a> {
                 Limits { generations: u64::MAX - 1, evaluations: Some(evaluations), stalled: None }
             }
         };
-        let outcome = Runner::new(domain, strategy, seed)
-            .with_limits(limits)
-            .with_observer(ObserverMode::Always, |seen| {
-                see(seen.batch);
-                Control::Continue
-            })
-            .run(|candidates| Ok(domain.evaluations(candidates, &self.scores(candidates)?)))?;
+        let search = || {
+            Runner::new(domain, strategy, seed)
+                .with_limits(limits)
+                .with_observer(ObserverMode::Always, |seen| {
+                    see(seen.batch);
+                    Control::Continue
+                })
+                .run(|candidates| Ok(domain.evaluations(candidates, &self.scores(candidates)?)))
+        };
+        let outcome = in_pool(search)?;
         Ok(Answer {
             best: outcome.best,
             evaluated: outcome.evaluated,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::Result;
+use sartor_engine::pool::in_pool;
 use sartor_predictor::Predictor;
 use sartor_search::strategies::{by_name, evolution};
 use sartor_search::{
@@ -157,7 +158,17 @@ pub fn run(
 /// # Errors
 /// Whatever the strategy or the predictor fails with.
 pub fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, kind: Kind) -> Result<Found> {
-    let settings = &session.config.search;
+    let (settings, seed) = (&session.config.search, session.seed(Stage::Search));
+    in_pool(|| loop_in_pool(settings, seed, domain, predictor, kind))
+}
+
+fn loop_in_pool(
+    settings: &Settings,
+    seed: u64,
+    domain: &Domain<'_>,
+    predictor: &Predictor,
+    kind: Kind,
+) -> Result<Found> {
     let started = Instant::now();
     let keep = settings.rounds * settings.measure.max(settings.measure_references);
     let (mut history, mut top, mut tried) = (Vec::new(), Top::new(keep), Tried::default());
@@ -173,7 +184,7 @@ pub fn loop_over(session: &Session, domain: &Domain<'_>, predictor: &Predictor, 
         Control::Continue
     };
     let mut known = Remembered::default();
-    let outcome = Runner::new(domain, strategy(settings)?, session.seed(Stage::Search))
+    let outcome = Runner::new(domain, strategy(settings)?, seed)
         .with_limits(sartor_search::Limits { generations: settings.generations as u64, ..Default::default() })
         .with_front([Metric::LatencyMs, Metric::EnergyMj])
         .with_observer(ObserverMode::Always, observe)
