@@ -1,10 +1,12 @@
-"""Trains two small networks on data/fmnist-mini with PyTorch and writes them as ONNX files for the tests of
+"""Trains small networks on data/fmnist-mini with PyTorch and writes them as ONNX files for the tests of
 `sartor quantize`. Needs torch and onnx. From the repository's root:
 
-    python reference/onnx_models.py crates/sartor/tests/data [mobile] [plain]
+    python reference/onnx_models.py crates/sartor/tests/data [mobile] [plain] [resnet] [lenet]
 
 mobile.onnx: inverted residuals as in MobileNetV2, batch norms of their own, ReLU6, one residual, global pool.
 plain.onnx: convolutions with biases, ReLU, max pool, a residual that ends in ReLU, average pool, two full layers.
+resnet.onnx: basic blocks as in ResNet, two of them with a projection on the shortcut, batch norms, global pool.
+lenet.onnx: 5x5 convolutions without padding, ReLU behind max pools, two full layers.
 """
 
 import gzip
@@ -88,6 +90,47 @@ class Plain(nn.Module):
         x = nn.functional.max_pool2d(torch.relu(self.second(x)), 2)
         x = torch.relu(self.third(x) + x)
         x = nn.functional.avg_pool2d(x, 2)
+        return self.last(torch.relu(self.full(x.flatten(1))))
+
+
+class Basic(nn.Module):
+    """The basic block of ResNet; a projection where shapes differ."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.first = convolution(inputs, outputs, 3, stride, act=False)
+        self.second = convolution(outputs, outputs, 3, act=False)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = None if same else convolution(inputs, outputs, 1, stride, act=False)
+
+    def forward(self, x):
+        inner = self.second(torch.relu(self.first(x)))
+        return torch.relu(inner + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class Resnet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = convolution(1, 12, 3, act=False)
+        self.blocks = nn.Sequential(Basic(12, 12, 1), Basic(12, 24, 2), Basic(24, 32, 2))
+        self.classifier = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(torch.relu(self.stem(x)), 3, 2, 1)
+        return self.classifier(self.blocks(x).mean([2, 3]))
+
+
+class Lenet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 12, 5)
+        self.second = nn.Conv2d(12, 24, 5)
+        self.full = nn.Linear(24 * 16, 64)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = torch.relu(nn.functional.max_pool2d(self.first(x), 2))
+        x = torch.relu(nn.functional.max_pool2d(self.second(x), 2))
         return self.last(torch.relu(self.full(x.flatten(1))))
 
 
@@ -197,9 +240,48 @@ def write_plain(network, path):
     graph.save(path, x)
 
 
+def write_resnet(network, path):
+    graph = Graph()
+    x = graph.node("stem.relu", "Relu", [graph.sequence("stem", "image", network.stem)])
+    x = graph.node("stem.pool", "MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    for index, block in enumerate(network.blocks):
+        source, name = x, f"block{index}"
+        x = graph.node(f"{name}.relu", "Relu", [graph.sequence(f"{name}.first", x, block.first)])
+        x = graph.sequence(f"{name}.second", x, block.second)
+        if block.shortcut is not None:
+            source = graph.sequence(f"{name}.shortcut", source, block.shortcut)
+        x = graph.node(f"{name}.out", "Relu", [graph.node(f"{name}.add", "Add", [x, source])])
+    x = graph.node("flat", "Flatten", [graph.node("pool", "GlobalAveragePool", [x])], axis=1)
+    weights = [graph.constant("classifier.weight", network.classifier.weight), graph.constant("classifier.bias", network.classifier.bias)]
+    graph.save(path, graph.node("classifier", "Gemm", [x, *weights], transB=1))
+
+
+def write_lenet(network, path):
+    graph = Graph()
+    x = "image"
+    for name, layer in (("first", network.first), ("second", network.second)):
+        x = graph.node(f"{name}.pool", "MaxPool", [graph.convolution(name, x, layer)], kernel_shape=[2, 2], strides=[2, 2])
+        x = graph.node(f"{name}.relu", "Relu", [x])
+    x = graph.node("flat", "Flatten", [x], axis=1)
+    for name, layer in (("full", network.full), ("last", network.last)):
+        weights = [graph.constant(f"{name}.weight", layer.weight), graph.constant(f"{name}.bias", layer.bias)]
+        x = graph.node(name, "Gemm", [x, *weights], transB=1)
+        if name == "full":
+            x = graph.node("full.relu", "Relu", [x])
+    graph.save(path, x)
+
+
+NETWORKS = {
+    "mobile": (Mobile, write_mobile),
+    "plain": (Plain, write_plain),
+    "resnet": (Resnet, write_resnet),
+    "lenet": (Lenet, write_lenet),
+}
+
+
 def main():
     folder, wanted = Path(sys.argv[1]), sys.argv[2:]
-    for network, write, name in ((Mobile, write_mobile, "mobile"), (Plain, write_plain, "plain")):
+    for name, (network, write) in NETWORKS.items():
         if wanted and name not in wanted:
             continue
         torch.manual_seed(0)

@@ -212,10 +212,7 @@ impl ExportError {
             Self::Runtime { action: "load the library", .. } => {
                 "ONNX Runtime 1.24 or newer is needed; `pip install --upgrade onnxruntime`"
             }
-            Self::Unsupported { .. } => {
-                "understood: Conv (dense or depthwise), BatchNormalization, Relu, Clip from 0, Add, MaxPool, AveragePool, \
-                 GlobalAveragePool, Flatten, Reshape, Gemm"
-            }
+            Self::Unsupported { operator, .. } => crate::import::hint(operator),
             Self::Weights { .. } => {
                 "names of torchvision (`features.0.0.weight`) and of timm (`conv_stem.weight`) are known"
             }

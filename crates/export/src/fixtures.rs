@@ -136,6 +136,51 @@ impl Nodes {
         self
     }
 
+    /// Whole numbers as a setting of a node, instead of those there are.
+    pub fn integers(mut self, node: &str, name: &str, values: &[i64]) -> Self {
+        for own in self.graph.node.iter_mut().filter(|own| own.name.as_deref() == Some(node)) {
+            own.attribute.retain(|setting| setting.name.as_deref() != Some(name));
+            own.attribute.push(attribute(name, values));
+        }
+        self
+    }
+
+    /// Constants of one number or a list of whole numbers as Constant nodes in front, as exporters write them.
+    pub fn constant_nodes(mut self, names: &[&str]) -> Self {
+        for name in names {
+            let place = self.graph.initializer.iter().position(|data| data.name.as_deref() == Some(*name));
+            let Some(data) = place.map(|place| self.graph.initializer.remove(place)) else { continue };
+            let floats: Vec<f32> = data
+                .raw_data
+                .unwrap_or_default()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|raw| f32::from_le_bytes(*raw))
+                .collect();
+            let value = match &floats[..] {
+                [one] if data.dims.is_empty() => {
+                    Attribute { name: Some("value_float".into()), float: Some(*one), ..Default::default() }
+                }
+                _ => Attribute { name: Some("value_floats".into()), floats, ..Default::default() },
+            };
+            let (output, op_type) = (vec![name.to_string()], Some("Constant".into()));
+            self.graph.node.insert(0, Node { output, op_type, attribute: vec![value], ..Default::default() });
+        }
+        self
+    }
+
+    /// Weights and bias of a node.
+    pub fn weights(&self, node: &str) -> (Vec<f32>, Vec<f32>) {
+        let named = |field: &str| {
+            let name = format!("{node}.{field}");
+            let data = self.graph.initializer.iter().find(|data| data.name.as_deref() == Some(&name));
+            let raw = data.and_then(|data| data.raw_data.as_deref()).unwrap_or_default();
+            raw.as_chunks().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect()
+        };
+        (named("weight"), named("bias"))
+    }
+
     /// Another operator set.
     pub fn opset(self, opset: i64) -> Self {
         Self { opset, ..self }
@@ -270,6 +315,38 @@ pub fn plain(seed: u64) -> Nodes {
     let sums = nodes.full("full", &flat, 54, 10);
     let full = nodes.relu(&sums, None);
     nodes.full("last", &full, 10, 5);
+    nodes
+}
+
+/// An activation behind a max pool; pools of both kinds, the second average with an activation behind it, too.
+pub fn pools(seed: u64, behind: bool) -> Nodes {
+    let mut nodes = Nodes::new(seed);
+    let first = nodes.convolution("first", "image", [2, 6, 3, 1, 1], 1, true);
+    let pooled = if behind {
+        let pooled = nodes.pool("first.pool", "MaxPool", &first);
+        nodes.relu(&pooled, Some(0.7))
+    } else {
+        let first = nodes.relu(&first, Some(0.7));
+        nodes.pool("first.pool", "MaxPool", &first)
+    };
+    let second = nodes.convolution("second", &pooled, [6, 8, 3, 1, 1], 1, true);
+    let mean = nodes.pool("second.pool", "AveragePool", &second);
+    let mean = nodes.relu(&mean, None);
+    let again = nodes.node("again", "Relu", &[&mean], vec![]);
+    nodes.head(&again, 8);
+    nodes
+}
+
+/// Convolutions in two groups of four channels, and in groups of one with two filters each.
+pub fn groups(seed: u64) -> Nodes {
+    let mut nodes = Nodes::new(seed);
+    let stem = nodes.convolution("stem", "image", [2, 8, 3, 2, 1], 1, true);
+    let stem = nodes.relu(&stem, None);
+    let halves = nodes.convolution("halves", &stem, [4, 12, 3, 1, 1], 2, true);
+    let halves = nodes.relu(&halves, None);
+    let pairs = nodes.convolution("pairs", &halves, [1, 24, 3, 1, 1], 12, true);
+    let pairs = nodes.relu(&pairs, None);
+    nodes.head(&pairs, 24);
     nodes
 }
 

@@ -20,6 +20,7 @@ use crate::fold::Norm;
 
 mod chain;
 mod float;
+mod hints;
 mod known;
 mod quantize;
 mod reader;
@@ -28,6 +29,7 @@ mod values;
 
 pub use float::Place;
 pub(crate) use float::window;
+pub(crate) use hints::hint;
 pub use quantize::{PointKind, RangePoint, StepPoints};
 
 /// Index of a value; 0 is the image, i + 1 the output of step i.
@@ -48,6 +50,18 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Both, one after the other.
+    pub fn then(self, next: Self) -> Self {
+        match (self, next) {
+            (own, Self::Linear) | (Self::Linear, own) => own,
+            (Self::Clipped(own), Self::Clipped(other)) => Self::Clipped(own.min(other)),
+            (Self::Clipped(ceiling), Self::Relu) | (Self::Relu, Self::Clipped(ceiling)) => {
+                Self::Clipped(ceiling)
+            }
+            (Self::Relu, Self::Relu) => Self::Relu,
+        }
+    }
+
     /// What it makes of a number.
     pub fn apply(self, value: f32) -> f32 {
         match self {
@@ -151,6 +165,7 @@ pub struct ImportedNetwork {
     pub(crate) shapes: Vec<Shape>,
     pub(crate) zero_point: u8,
     pub(crate) scale: f32,
+    pub(crate) notes: Vec<String>,
 }
 
 impl ImportedNetwork {
@@ -172,6 +187,11 @@ impl ImportedNetwork {
     /// The steps in execution order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// What was read as something else that computes the same at a higher cost, with its node.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Shape of a value.
@@ -257,6 +277,16 @@ impl Work {
     pub fn convolution(&self) -> Option<&ImportedConvolution> {
         match self {
             Self::Convolution(convolution) => Some(convolution),
+            _ => None,
+        }
+    }
+
+    /// The convolution, if nothing follows it yet.
+    fn open_convolution(&mut self) -> Option<&mut ImportedConvolution> {
+        match self {
+            Self::Convolution(convolution) if convolution.activation == Activation::Linear => {
+                Some(convolution)
+            }
             _ => None,
         }
     }

@@ -36,7 +36,8 @@ impl ImportedNetwork {
         let stem = array(weights, if numbered { "features.0.0.weight" } else { "conv_stem.weight" })?;
         let channels = stem.shape.get(1).copied().unwrap_or(0);
         let image = Shape { size, channels };
-        let mut network = Self { steps: vec![], shapes: vec![image], zero_point: 0, scale: 1.0 / 255.0 };
+        let (steps, shapes, notes) = (vec![], vec![image], vec![]);
+        let mut network = Self { steps, shapes, zero_point: 0, scale: 1.0 / 255.0, notes };
         network.named_layer(weights, ends(numbered, true))?;
         for (number, (stage, position, stride)) in places().enumerate() {
             network.block(weights, block(numbered, number, stage, position, stride))?;

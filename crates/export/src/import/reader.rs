@@ -2,12 +2,15 @@
 //!
 //! Conv (dense, depthwise), BatchNormalization, Relu, Clip, Add, MaxPool, AveragePool, GlobalAveragePool, ReduceMean
 //! over the image, Flatten, Reshape, Squeeze, Gemm, MatMul; Identity, Dropout and a Softmax at the end are passed
-//! over. Norms and activations go into the step whose only reader they are. Everything else is refused by the node's name.
+//! over. Norms and activations go into the step whose only reader they are, activations also through max pools. Groups
+//! of channels become dense convolutions and uneven padding larger kernels, both with zeros: the same function, and
+//! [`notes`](ImportedNetwork::notes) tells what it costs. Everything else is refused by the node's name.
 
 use std::collections::HashMap;
 
 use prost::Message;
 
+use super::values::signed;
 use super::{Activation, ImportedConvolution, ImportedNetwork, Shape, Step, ValueId, Work};
 use crate::error::Result;
 use crate::fold::{EPSILON, Norm};
@@ -76,6 +79,8 @@ struct Reader<'a> {
     shapes: Vec<Shape>,
     /// The graph ended in probabilities; nothing may follow.
     ended: bool,
+    /// What was read as something else.
+    notes: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -103,12 +108,13 @@ impl<'a> Reader<'a> {
             )));
         }
         let known = HashMap::from([(name, Known { value: 0, flat: false })]);
-        Ok(Self { names, known, steps: vec![], shapes: vec![image], ended: false })
+        Ok(Self { names, known, steps: vec![], shapes: vec![image], ended: false, notes: vec![] })
     }
 
     fn node(&mut self, node: &'a Node) -> Result<()> {
         if operator(node) == "Constant" {
-            return Ok(());
+            let read = node.output.first().is_some_and(|name| self.names.is_constant(name));
+            return if read { Ok(()) } else { Err(unsupported(node, "neither a tensor nor numbers")) };
         }
         if self.ended || !matches!(node.domain.as_deref(), None | Some("" | "ai.onnx")) {
             return Err(unsupported(node, "an operator of another domain, or after the end"));
@@ -174,31 +180,42 @@ impl<'a> Reader<'a> {
         std::iter::once(name.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(name)
     }
 
-    /// The step that a norm or an activation goes into: it must be the only reader, and nothing may follow yet.
-    fn producer(&mut self, node: &Node) -> Result<(Known, &mut Step)> {
+    /// Tells that a node was read as something else, of the same function.
+    fn note(&mut self, node: &Node, what: String) {
+        self.notes.push(format!("node `{}` ({}): {what}", name(node), operator(node)));
+    }
+
+    /// How many nodes read a value; those that only give it another name do not count.
+    fn readers(&self, value: ValueId) -> usize {
+        let names = self.known.iter().filter(|(_, known)| known.value == value);
+        let (count, uses) =
+            names.fold((0, 0), |(count, uses), (name, _)| (count + 1, uses + self.names.uses(name)));
+        (uses + 1).saturating_sub(count)
+    }
+
+    /// The step whose result the node alone reads, directly or behind max pools: they choose, and what does not
+    /// change the order may as well be done before.
+    fn producer(&mut self, node: &Node, behind_pools: bool) -> Result<(Known, &mut Step)> {
         let known = self.input(node, 0)?;
-        let alone = node.input.first().is_some_and(|name| self.names.uses(name) == 1);
-        let step = known.value.checked_sub(1).and_then(|index| self.steps.get_mut(index));
-        let open = |step: &&mut Step| {
-            alone
-                && step.work.activation() == Activation::Linear
-                && matches!(step.work, Work::Convolution(_) | Work::Add { .. })
-        };
-        match step.filter(open) {
-            Some(step) => Ok((known, step)),
-            None => {
-                Err(unsupported(node, "not directly behind a convolution or an addition that only it reads"))
+        let mut value = known.value;
+        while self.readers(value) == 1 {
+            let Some(index) = value.checked_sub(1) else { break };
+            match self.steps[index].work {
+                Work::MaxPool { .. } if behind_pools => value = self.steps[index].input,
+                Work::MaxPool { .. } => break,
+                _ => return Ok((known, &mut self.steps[index])),
             }
         }
+        Err(unsupported(node, "not behind a convolution or an addition that only it reads"))
     }
 
     fn norm(&mut self, node: &'a Node) -> Result<Known> {
         let field = |place| self.names.wanted(node, place).map(|(_, values)| values);
         let (gamma, beta, mean, variance) = (field(1)?, field(2)?, field(3)?, field(4)?);
         let epsilon = f64::from(float(node, "epsilon").unwrap_or(EPSILON as f32));
-        let (known, step) = self.producer(node)?;
-        let Work::Convolution(convolution) = &mut step.work else {
-            return Err(unsupported(node, "a norm that does not follow a convolution"));
+        let (known, step) = self.producer(node, false)?;
+        let Some(convolution) = step.work.open_convolution() else {
+            return Err(unsupported(node, "a norm that does not directly follow a convolution"));
         };
         let channels = convolution.channels();
         let lengths = [gamma.len(), beta.len(), mean.len(), variance.len()];
@@ -213,16 +230,21 @@ impl<'a> Reader<'a> {
             *norm =
                 Norm { gamma: factor, beta: beta[channel], mean: mean[channel] - norm.beta, variance: shift };
         }
-        convolution.normalized = true;
+        // An average pool with a norm is a depthwise convolution like any other.
+        (convolution.normalized, convolution.fixed) = (true, false);
         Ok(known)
     }
 
     fn activation(&mut self, node: &Node, activation: Activation) -> Result<Known> {
-        let (known, step) = self.producer(node)?;
+        let known = self.input(node, 0)?;
+        if activation == Activation::Relu && !signed(&self.steps, known.value) {
+            return Ok(known);
+        }
+        let (known, step) = self.producer(node, true)?;
         match &mut step.work {
-            Work::Convolution(convolution) if !convolution.fixed => convolution.activation = activation,
-            Work::Add { activation: own, .. } => *own = activation,
-            _ => return Err(unsupported(node, "an activation behind a pool")),
+            Work::Convolution(ImportedConvolution { activation: own, .. })
+            | Work::Add { activation: own, .. } => *own = own.then(activation),
+            _ => return Err(unsupported(node, "an activation behind a mean over the image")),
         }
         Ok(known)
     }
@@ -366,7 +388,8 @@ impl<'a> Reader<'a> {
         if !first {
             return Err(malformed("the image is read by something else than a convolution"));
         }
-        Ok(ImportedNetwork { steps: self.steps, shapes: self.shapes, zero_point: 0, scale: 1.0 / 255.0 })
+        let Self { steps, shapes, notes, .. } = self;
+        Ok(ImportedNetwork { steps, shapes, zero_point: 0, scale: 1.0 / 255.0, notes })
     }
 }
 

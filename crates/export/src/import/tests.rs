@@ -156,8 +156,191 @@ fn short_floats_and_automatic_padding_are_read() {
     assert!(worst > 0.0 && worst < SHORT_FLOAT_TOLERANCE, "{worst}");
     let uneven = read(fixtures::plain(3).same_padding("first.pool")).unwrap();
     assert_eq!(uneven, network(fixtures::plain(3)), "an even image needs no padding");
-    let error = read(fixtures::chain(3, true).same_padding("stem")).unwrap_err();
-    assert!(error.to_string().contains("node `stem` (Conv): padding that differs"), "{error}");
+}
+
+/// Every value of a network, computed from the definition of its operators in `f64`: `[channels, size, size]`.
+fn convolve(image: &[f64], size: usize, layer: &Direct) -> Vec<f64> {
+    let Direct { weights, bias, groups, kernel, stride, pads: [top, left, bottom, _] } = *layer;
+    let (inputs, outputs) = (image.len() / (size * size), bias.len());
+    let to = (size + top + bottom - kernel) / stride + 1;
+    let mut sums = vec![0.0; outputs * to * to];
+    for (place, sum) in sums.iter_mut().enumerate() {
+        let (output, row, column) = (place / (to * to), place / to % to, place % to);
+        *sum = f64::from(bias[output]);
+        for (place, weight) in weights[output * inputs / groups * kernel * kernel..]
+            .iter()
+            .enumerate()
+            .take(inputs / groups * kernel * kernel)
+        {
+            let (input, i, j) = (place / (kernel * kernel), place / kernel % kernel, place % kernel);
+            let input = output / (outputs / groups) * (inputs / groups) + input;
+            let at = |start: usize, tap: usize, border: usize| {
+                (start * stride + tap).checked_sub(border).filter(|&at| at < size)
+            };
+            if let (Some(y), Some(x)) = (at(row, i, top), at(column, j, left)) {
+                *sum += f64::from(*weight) * image[(input * size + y) * size + x];
+            }
+        }
+    }
+    sums
+}
+
+#[derive(Clone, Copy)]
+struct Direct<'a> {
+    weights: &'a [f32],
+    bias: &'a [f32],
+    groups: usize,
+    kernel: usize,
+    stride: usize,
+    pads: [usize; 4],
+}
+
+/// A network's first step on one image against its definition; the last value of `got` that was seen.
+fn first_sums(network: &ImportedNetwork, step: usize, pixels: &[u8]) -> (Vec<f32>, Vec<f32>) {
+    let (mut input, mut sums) = (vec![], vec![]);
+    network
+        .observe(pixels, &mut |place, numbers| match place {
+            Place::Value(value) if value == step => input = numbers.to_vec(),
+            Place::Sum(index) if index == step => sums = numbers.to_vec(),
+            _ => {}
+        })
+        .unwrap();
+    (input, sums)
+}
+
+fn channels_first(values: &[f32], channels: usize) -> Vec<f64> {
+    (0..channels).flat_map(|c| values.iter().skip(c).step_by(channels).map(|&v| f64::from(v))).collect()
+}
+
+#[test]
+fn groups_and_uneven_padding_compute_what_they_say() {
+    let uneven = fixtures::chain(3, true).integers("stem", "pads", &[0, 0, 1, 1]);
+    let apart = fixtures::chain(3, true).integers("stem", "pads", &[0, 1, 2, 1]);
+    let depthwise = fixtures::chain(3, true).integers("spread", "pads", &[2, 2, 1, 1]);
+    for (name, nodes, node, index, groups, stride, pads, note) in [
+        (
+            "same",
+            fixtures::chain(3, true).same_padding("stem"),
+            "stem",
+            0,
+            1,
+            2,
+            [0, 0, 1, 1],
+            "a kernel of 4 instead of 3: 1.8 times",
+        ),
+        ("uneven", uneven, "stem", 0, 1, 2, [0, 0, 1, 1], "a kernel of 4 instead of 3: 1.8 times"),
+        ("apart", apart, "stem", 0, 1, 2, [0, 1, 2, 1], "a kernel of 5 instead of 3"),
+        ("depthwise", depthwise, "spread", 1, 8, 1, [2, 2, 1, 1], "a kernel of 4 instead of 3"),
+        (
+            "halves",
+            fixtures::groups(4),
+            "halves",
+            1,
+            2,
+            1,
+            [1; 4],
+            "2 groups become one dense convolution of 2 times",
+        ),
+        ("pairs", fixtures::groups(4), "pairs", 2, 12, 1, [1; 4], "12 groups become one dense"),
+    ] {
+        let (weights, bias) = nodes.weights(node);
+        let network = read(nodes).unwrap();
+        let (input, got) = first_sums(&network, index, &pixels(1, 5));
+        let from = network.shape(index);
+        let layer = Direct { weights: &weights, bias: &bias, groups, kernel: 3, stride, pads };
+        let want = convolve(&channels_first(&input, from.channels), from.size, &layer);
+        let got = channels_first(&got, bias.len());
+        assert_eq!(got.len(), want.len(), "{name}");
+        let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < f64::from(FLOAT_TOLERANCE), "{name}: {worst}");
+        assert!(
+            network.notes().iter().any(|own| own.contains(note) && own.contains(&format!("`{node}` (Conv)"))),
+            "{:?}",
+            network.notes()
+        );
+        let pixels = pixels(4, 8);
+        let (float, integer) = (network.logits(&pixels).unwrap(), quantized(&network, 8, &pixels).logits);
+        let spread = float.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+        let worst = float.iter().zip(&integer).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.05 * spread, "{name} at 8 bits: {worst} of {spread}");
+    }
+}
+
+#[test]
+fn activations_go_through_max_pools_and_follow_means() {
+    let [behind, before] = [true, false].map(|behind| read(fixtures::pools(6, behind)).unwrap());
+    let pixels = pixels(4, 3);
+    assert_eq!(behind.logits(&pixels).unwrap(), before.logits(&pixels).unwrap());
+    assert_eq!(behind.steps()[0].work.activation(), Activation::Clipped(0.7));
+    assert!(!behind.signed(4) && behind.steps()[3].work.activation() == Activation::Relu);
+    let (float, integer) = (behind.logits(&pixels).unwrap(), quantized(&behind, 8, &pixels).logits);
+    let spread = float.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+    let worst = float.iter().zip(&integer).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 0.05 * spread, "{worst} of {spread}");
+}
+
+#[test]
+fn constants_among_the_settings_of_nodes_are_read() {
+    let names = ["stem.relu.low", "stem.relu.high", "stem.bias", "last.relu.high"];
+    let network = read(fixtures::chain(2, false)).unwrap();
+    assert_eq!(read(fixtures::chain(2, false).constant_nodes(&names)).unwrap(), network);
+}
+
+/// Where a step is quantized is where its integer form has tensors.
+#[test]
+fn points_are_the_tensors_of_the_integer_network() {
+    for nodes in [fixtures::mobile(3), fixtures::plain(3), fixtures::pools(3, true), fixtures::groups(3)] {
+        let network = read(nodes).unwrap();
+        let mut workload = network.workload();
+        workload.layers.iter_mut().enumerate().for_each(|(i, layer)| {
+            (layer.weight_bits, layer.activation_bits) = (4, 3 + (i % 5) as u8);
+        });
+        let points = network.points(&workload).unwrap();
+        let (loaded, stored) = (
+            points.iter().filter(|p| p.loaded.is_some()).count(),
+            points.iter().filter(|p| p.stored.is_some()).count(),
+        );
+        let pools = network.steps().iter().filter(|step| matches!(step.work, Work::MaxPool { .. })).count();
+        let thresholds: Vec<Vec<f32>> =
+            workload.layers.iter().map(|layer| vec![1.0; layer.out_channels]).collect();
+        let mut asked = vec![];
+        let integer = network
+            .quantize(&workload, &thresholds, &mut |point| {
+                asked.push(point);
+                2.0
+            })
+            .unwrap();
+        assert_eq!(integer.tensors.len(), 1 + loaded + stored + pools);
+        asked.sort_unstable();
+        let mut told: Vec<RangePoint> =
+            points.iter().flat_map(|point| [point.loaded, point.stored]).flatten().collect();
+        told.sort_unstable();
+        assert_eq!(asked, told);
+    }
+}
+
+#[test]
+fn new_numbers_and_integer_biases_are_taken_over() {
+    let network = read(fixtures::plain(3)).unwrap();
+    let numbers = |network: &ImportedNetwork| -> Vec<_> {
+        network
+            .steps()
+            .iter()
+            .map(|step| step.work.convolution().map(|layer| (layer.weight.clone(), layer.norms.clone())))
+            .collect()
+    };
+    assert_eq!(network.retrained(numbers(&network)).unwrap(), network);
+    assert!(network.retrained(vec![]).is_err());
+    let mut short = numbers(&network);
+    short[0].as_mut().unwrap().0.pop();
+    assert!(network.retrained(short).unwrap_err().to_string().contains("weights: got"));
+    let pixels = pixels(6, 1);
+    let integer = quantized(&network, 4, &pixels).network;
+    let settled = network.with_integer_biases(&integer);
+    assert_ne!(settled, network);
+    assert_eq!(settled.with_integer_biases(&integer), settled);
+    let arrays = settled.arrays(&[], &[]);
+    assert!(arrays.contains("first.weight") && arrays.contains("last.beta"));
 }
 
 #[test]
@@ -193,6 +376,78 @@ fn what_is_not_understood_is_named() {
     }
 }
 
+/// Every refusal names node and operator, and says what would do.
+#[test]
+fn refusals_name_node_operator_and_a_way_on() {
+    let (chain, plain, groups) =
+        (|| fixtures::chain(1, false), || fixtures::plain(1), || fixtures::groups(1));
+    for (nodes, message, hint) in [
+        (
+            chain().operator("spread.relu", "LeakyRelu"),
+            "`spread.relu` (LeakyRelu): is not among",
+            "a slope below 0",
+        ),
+        (chain().operator("last.relu", "Sigmoid"), "`last.relu` (Sigmoid): is not among", "only ReLU, ReLU6"),
+        (plain().operator("second.add", "Concat"), "`second.add` (Concat): is not among", "sums of values"),
+        (plain().operator("second.add", "Mul"), "`second.add` (Mul): is not among", "gates"),
+        (
+            plain().operator("first.relu", "Einsum"),
+            "`first.relu` (Einsum): is not among",
+            "understood: Conv,",
+        ),
+        (chain().integers("stem", "dilations", &[2, 2]), "`stem` (Conv): a dilated", "no dilation"),
+        (
+            chain().integers("stem", "strides", &[1, 2]),
+            "`stem` (Conv): `strides` [1, 2]",
+            "one stride for both",
+        ),
+        (
+            chain().integers("stem", "pads", &[3; 4]),
+            "`stem` (Conv): a kernel of 3 with padding",
+            "square kernels",
+        ),
+        (
+            chain().integers("stem", "pads", &[0, 1, 0, 0]),
+            "`stem` (Conv): padding [0, 1, 0, 0]",
+            "square kernels",
+        ),
+        (chain().integers("stem", "pads", &[-1; 4]), "`stem` (Conv): `pads` [-1", "square kernels"),
+        (
+            groups().integers("halves", "group", &[3]),
+            "`halves` (Conv): weights [12, 4, 3, 3] in 3 groups",
+            "groups",
+        ),
+        (
+            groups().integers("halves", "group", &[-2]),
+            "`halves` (Conv): weights [12, 4, 3, 3] in 0",
+            "groups",
+        ),
+        (
+            plain().integers("first.pool", "pads", &[0, 0, 1, 1]),
+            "`first.pool` (MaxPool): a pool with",
+            "same padding",
+        ),
+        (
+            plain().integers("first.pool", "ceil_mode", &[1]),
+            "`first.pool` (MaxPool): a window of 2",
+            "`ceil_mode`",
+        ),
+        (
+            plain().integers("second.pool", "pads", &[1; 4]),
+            "`second.pool` (AveragePool): a mean over",
+            "counted",
+        ),
+        (plain().integers("full", "transA", &[1]), "`full` (Gemm): factors", "flattened or pooled"),
+        (plain().integers("flat", "axis", &[2]), "`flat` (Flatten): another shape", "[N, features]"),
+        (chain().operator("stem.relu", "MaxPool"), "`stem.relu` (MaxPool): a window of 0", "square windows"),
+        (chain().external("last.bias"), "`last` (Conv): constant `last.bias` in a file", "inside the file"),
+    ] {
+        let error = read(nodes).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("node {message}")), "{error}");
+        assert!(error.hint().is_some_and(|own| own.contains(hint)), "{error}: {:?}", error.hint());
+    }
+}
+
 #[test]
 fn named_mobilenet_weights_are_read_by_both_conventions() {
     let [one, other] = [true, false].map(|numbered| {
@@ -223,9 +478,12 @@ fn named_mobilenet_weights_are_read_by_both_conventions() {
 #[test]
 fn exports_of_pools_and_positive_sums_compile_and_agree() {
     let Ok(compiler) = crate::c::Compiler::find() else { return eprintln!("skipped: no C compiler") };
-    let network = read(fixtures::plain(7)).unwrap();
     let pixels = pixels(10, 3);
-    for bits in [8, 3] {
+    let uneven = fixtures::groups(2).integers("halves", "pads", &[0, 1, 1, 0]);
+    for (nodes, bits) in
+        [(fixtures::plain(7), 8), (fixtures::plain(7), 3), (fixtures::pools(7, true), 5), (uneven, 8)]
+    {
+        let network = read(nodes).unwrap();
         let quantized = quantized(&network, bits, &pixels).network;
         let logits = Executor::new(&quantized, Style::FixedOnce).run(&pixels).unwrap().int8_quantizer();
         let package = crate::c::package(&quantized, &logits);

@@ -2,17 +2,23 @@
 
 use sartor_space::Role;
 
-use super::{ImportedNetwork, ValueId, Work};
+use super::{ImportedNetwork, Step, ValueId, Work};
+
+/// Whether a value can be negative.
+pub(super) fn signed(steps: &[Step], value: ValueId) -> bool {
+    let Some(step) = value.checked_sub(1).map(|index| &steps[index]) else { return true };
+    let pooled = match &step.work {
+        Work::Convolution(convolution) => convolution.fixed,
+        Work::Add { .. } => false,
+        Work::MaxPool { .. } | Work::GlobalPool => true,
+    };
+    step.work.activation().signed() && (!pooled || signed(steps, step.input))
+}
 
 impl ImportedNetwork {
     /// Whether a value can be negative.
     pub fn signed(&self, value: ValueId) -> bool {
-        let Some(step) = value.checked_sub(1).map(|index| &self.steps[index]) else { return true };
-        match &step.work {
-            Work::Convolution(convolution) if convolution.fixed => self.signed(step.input),
-            Work::Convolution(_) | Work::Add { .. } => step.work.activation().signed(),
-            Work::MaxPool { .. } | Work::GlobalPool => self.signed(step.input),
-        }
+        signed(&self.steps, value)
     }
 
     /// The value whose integers a value shares: max pools choose, they do not compute.

@@ -140,6 +140,9 @@ pub struct Attribute {
     /// An integer.
     #[prost(int64, optional, tag = "3")]
     pub integer: Option<i64>,
+    /// Floats.
+    #[prost(float, repeated, packed = "false", tag = "7")]
+    pub floats: Vec<f32>,
     /// Integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub integers: Vec<i64>,

@@ -36,6 +36,7 @@ pub fn run(arguments: &QuantizeArguments, global: &Global) -> Result<()> {
     crate::session::size_thread_pool(global.threads.unwrap_or(0))?;
     let source = Source::open(arguments, seed)?;
     talk::stage_line("network", &source.describe());
+    source.network.notes().iter().for_each(|note| talk::stage_line("network", note));
     let calibrated = Calibrated::new(&source, arguments)?;
     let prices = choice::Prices::new(arguments, &calibrated)?;
     let sensitivity = Sensitivity::measure(&calibrated, prices.widths())?;

@@ -1,5 +1,6 @@
 //! Attributes, constants and readers of an ONNX graph, each checked when it is asked for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::numbers::reals;
@@ -53,21 +54,42 @@ pub(super) fn square(node: &Node, name: &str, default: usize) -> Result<usize> {
     if usable { Ok(values[0] as usize) } else { Err(unsupported(node, format!("`{name}` {values:?}"))) }
 }
 
+/// What a Constant node holds: a tensor, or numbers among its settings.
+fn constant(node: &Node) -> Option<Cow<'_, TensorData>> {
+    if let Some(value) = attribute(node, "value") {
+        return value.tensor.as_ref().map(Cow::Borrowed);
+    }
+    let floats = |dims: Vec<i64>, float_data: Vec<f32>| {
+        let data_type = Some(DataType::Float as i32);
+        TensorData { dims, data_type, float_data, ..Default::default() }
+    };
+    let integers = |dims: Vec<i64>, int64_data: Vec<i64>| {
+        let data_type = Some(DataType::Int64 as i32);
+        TensorData { dims, data_type, int64_data, ..Default::default() }
+    };
+    let made = node.attribute.iter().find_map(|setting| match setting.name.as_deref()? {
+        "value_float" => Some(floats(vec![], vec![setting.float?])),
+        "value_floats" => Some(floats(vec![setting.floats.len() as i64], setting.floats.clone())),
+        "value_int" => Some(integers(vec![], vec![setting.integer?])),
+        "value_ints" => Some(integers(vec![setting.integers.len() as i64], setting.integers.clone())),
+        _ => None,
+    });
+    made.map(Cow::Owned)
+}
+
 /// Names and what they stand for.
 pub(super) struct Names<'a> {
-    constants: HashMap<&'a str, &'a TensorData>,
+    constants: HashMap<&'a str, Cow<'a, TensorData>>,
     uses: HashMap<&'a str, usize>,
 }
 
 impl<'a> Names<'a> {
     pub fn of(graph: &'a Graph) -> Self {
-        let named = |data: &'a TensorData| data.name.as_deref().map(|name| (name, data));
-        let mut constants: HashMap<&str, &TensorData> = graph.initializer.iter().filter_map(named).collect();
+        let named = |data: &'a TensorData| data.name.as_deref().map(|name| (name, Cow::Borrowed(data)));
+        let mut constants: HashMap<&str, Cow<'_, TensorData>> =
+            graph.initializer.iter().filter_map(named).collect();
         let nodes = graph.node.iter().filter(|node| operator(node) == "Constant");
-        constants.extend(nodes.filter_map(|node| {
-            let value = attribute(node, "value")?.tensor.as_ref()?;
-            Some((node.output.first()?.as_str(), value))
-        }));
+        constants.extend(nodes.filter_map(|node| Some((node.output.first()?.as_str(), constant(node)?))));
         let mut uses = HashMap::new();
         for input in graph.node.iter().flat_map(|node| &node.input) {
             *uses.entry(input.as_str()).or_insert(0) += 1;

@@ -65,6 +65,7 @@ impl Source {
     pub fn to_json(&self) -> Value {
         json!({
             "model": self.name,
+            "notes": self.network.notes(),
             "float": {
                 "validation": super::accuracy_json(self.validation),
                 "test": super::accuracy_json(self.test),
