@@ -21,6 +21,8 @@ use crate::error::PredictorError;
 use crate::linear_algebra::{back_substitute, cholesky, dot, forward_substitute, inverse};
 use crate::metrics::mean_ranks;
 
+mod additive;
+
 /// Most pairs that are fitted exactly (8 n² bytes, n³/3 operations).
 pub(crate) const MOST_PAIRS: usize = 3000;
 /// Most pairs that the constants are chosen on.
@@ -98,6 +100,11 @@ impl GaussianProcess {
         let mut accuracies = accuracies.to_vec();
         accuracies.sort_unstable_by(f64::total_cmp);
         Ok(Self { units, table, constants, kernel, lower, weights, scores, accuracies })
+    }
+
+    /// Ranges of the groups of described numbers.
+    pub fn groups(&self) -> &[Range<usize>] {
+        &self.table.groups
     }
 
     /// The numbers that make a fitted process, by name; see [`from_parts`](Self::from_parts).
@@ -195,7 +202,7 @@ impl GaussianProcess {
 
     /// The accuracy that a normal score stands for: piecewise linear through the measured ones, going on with the
     /// mean slope outside, within 0–1.
-    fn accuracy(&self, score: f64) -> f64 {
+    pub fn accuracy(&self, score: f64) -> f64 {
         let last = self.scores.len() - 1;
         let slope =
             (self.accuracies[last] - self.accuracies[0]) / (self.scores[last] - self.scores[0]).max(1e-9);

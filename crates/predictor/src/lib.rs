@@ -4,6 +4,7 @@
 //! full-precision predictor is transferred to mixed precision with few pairs ([`Predictor::fit_from`]); a
 //! [`RankingReport`] says how well it orders candidates it has not seen.
 
+mod additive;
 mod curves;
 mod description;
 mod ensemble;
@@ -20,6 +21,7 @@ mod sharing;
 mod store;
 mod transfer;
 
+pub use additive::Additive;
 pub use curves::{CurvePoint, choose_next, learning_curve};
 pub use ensemble::Prediction;
 pub use error::PredictorError;

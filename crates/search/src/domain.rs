@@ -150,7 +150,7 @@ impl<'a> Domain<'a> {
         self.additive_limits().zip(costs).map(|((_, limit), cost)| relative_excess(cost, limit)).sum()
     }
 
-    fn additive_limits(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
+    pub(crate) fn additive_limits(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
         self.budget.limits().iter().copied().filter(|(metric, _)| metric.additive())
     }
 

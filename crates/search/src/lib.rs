@@ -8,6 +8,7 @@
 
 pub mod amc;
 mod boltzmann;
+mod bound;
 mod budget;
 mod checkpoint;
 pub mod ddpg;
@@ -26,6 +27,7 @@ pub mod strategies;
 mod strategy;
 mod table;
 
+pub use bound::Gain;
 pub use budget::{Budget, Violation};
 pub use checkpoint::Checkpoint;
 pub use domain::{Domain, Problem, WholeCosts};

@@ -361,6 +361,34 @@ fn a_filter_freezes_what_it_says() {
     }
 }
 
+/// No candidate's score exceeds the bound, and the bound is not far above the best one.
+#[test]
+fn the_bound_holds_and_is_near() {
+    const NEAR: f64 = 0.15;
+    let space = small();
+    let prices = Prices(&space);
+    for (seed, share) in [(1.0, 0.2), (2.0, 0.4), (3.0, 0.6), (4.0, 5.0)] {
+        let domain = Problem::new(&space, &prices, tight(&space, share)).domain().expect("feasible");
+        let gain = |index: usize, block: Block, bits: Option<BlockBits>| {
+            let bits: f64 = bits.iter().flat_map(|bits| bits.fields()).map(f64::from).sum();
+            let kind = seed * 1.7 * index as f64 + block.kernel as f64;
+            (block.width as f64).ln() * (1.2 + kind.sin()) + 0.05 * bits - 0.3 * seed
+        };
+        let score = |candidate: &Candidate| -> f64 {
+            let bits = |index: usize| candidate.policy.as_ref().map(|policy| policy.blocks[index]);
+            1.0 + candidate.subnet.active().map(|(index, block)| gain(index, block, bits(index))).sum::<f64>()
+        };
+        let all = enumerate(&domain, 100_000).expect("small");
+        let best = all.iter().max_by(|a, b| score(a).total_cmp(&score(b))).expect("feasible");
+        let worst = all.iter().map(score).fold(f64::INFINITY, f64::min);
+        let spread = score(best) - worst;
+        for start in [best, &all[0]] {
+            let above = domain.bound(1.0, &gain, start) - score(best);
+            assert!((-1e-9..=NEAR * spread).contains(&above), "{share}: {above} above, spread {spread}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -120,7 +120,8 @@ impl Asked {
             "stop_reason": answer.stop_reason,
             "seconds": answer.seconds,
             "budget": fleet.chips()[0].limits.as_costs(),
-            "gap": answer.gap,
+            "gap": answer.gap.map(|gap| gap.accuracy),
+            "gap_proof": answer.gap.map(|gap| gap.proof),
         }))
     }
 }

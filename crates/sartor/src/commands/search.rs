@@ -80,7 +80,7 @@ fn answer(arguments: &SearchArguments, global: &Global) -> Result<()> {
         }
     }
     let gap = match answer.gap {
-        Some(gap) => format!("{:.2} points: every candidate was tried", 100.0 * gap),
+        Some(gap) => format!("at most {:.2} points: {}", 100.0 * gap.accuracy, gap.proof),
         None => "unknown: no bound can be computed for this predictor".to_owned(),
     };
     talk::plain_line(&format!("gap to the best there is: {gap}"));

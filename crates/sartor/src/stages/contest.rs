@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::quality;
 use crate::config::sections::Predictor as Settings;
+use crate::progress::Progress;
 use crate::records::{Contender, CurveRow, PredictorMetrics};
 use crate::run_folder::artefact;
 use crate::talk;
@@ -67,6 +68,15 @@ pub struct Contest<'a> {
     pub seed: u64,
 }
 
+/// Where the policy head may join, and what may stay as it is.
+const PLACEMENTS: [(&str, HeadPlacement); 2] =
+    [("after", HeadPlacement::AfterActivation), ("before", HeadPlacement::BeforeActivation)];
+const FROZEN: [(&str, Freeze); 3] = [
+    ("nothing", Freeze::Nothing),
+    ("architecture", Freeze::Architecture),
+    ("all-but-heads", Freeze::AllButHeads),
+];
+
 impl Contest<'_> {
     /// Transferred, and from scratch on the same pairs.
     ///
@@ -90,34 +100,31 @@ impl Contest<'_> {
     /// Whatever fitting fails with.
     pub fn variants(&self) -> Result<Vec<Contender>> {
         let mut all = Vec::new();
-        for (place, placement) in
-            [("after", HeadPlacement::AfterActivation), ("before", HeadPlacement::BeforeActivation)]
-        {
-            for (frozen, freeze) in [
-                ("nothing", Freeze::Nothing),
-                ("architecture", Freeze::Architecture),
-                ("all-but-heads", Freeze::AllButHeads),
-            ] {
+        let mut progress =
+            Progress::new("variants", (PLACEMENTS.len() * FROZEN.len() + 2 * Method::ALL.len()) as u64, 0);
+        let mut note = |all: &mut Vec<Contender>, contender: Contender| {
+            progress.at(all.len() as u64 + 1, &contender.name);
+            all.push(contender);
+        };
+        for (place, placement) in PLACEMENTS {
+            for (frozen, freeze) in FROZEN {
                 let settings = TransferSettings { placement, freeze, ..self.settings.transfer() };
                 let name = format!("head-{place}-freeze-{frozen}");
                 let what = format!(
                     "networks, policy head {place} the first ReLU, frozen: {}",
                     frozen.replace('-', " ")
                 );
-                all.push(self.contender(name, what, Some((Method::Networks, settings)))?);
+                note(&mut all, self.contender(name, what, Some((Method::Networks, settings)))?);
             }
         }
         for method in Method::ALL {
             let settings = self.settings.transfer();
             let (name, what) = (method.name(), describe(method));
-            all.push(self.contender(
-                format!("transfer-{name}"),
-                format!("transferred: {what}"),
-                Some((method, settings)),
-            )?);
+            let (name, what) = (format!("transfer-{name}"), format!("transferred: {what}"));
+            note(&mut all, self.contender(name, what, Some((method, settings)))?);
         }
         for method in Method::ALL {
-            all.push(self.scratch(method)?);
+            note(&mut all, self.scratch(method)?);
         }
         Ok(all)
     }
@@ -154,15 +161,19 @@ impl Contest<'_> {
     pub fn curves(&self) -> Result<Vec<CurveRow>> {
         let held_out = quality::held_out(self.pairs.len(), self.settings.holdout);
         let sizes = sizes(self.pairs.len() - held_out);
+        let mut methods = vec![Some(Method::Networks), self.settings.method()];
+        methods.dedup();
+        // A fit takes about as long as it has pairs.
+        let work = 2 * methods.len() * sizes.iter().sum::<usize>();
+        let (mut progress, mut done) = (Progress::new("learning curves", work as u64, 0), 0);
         let mut rows = Vec::new();
-        for method in [Some(Method::Networks), self.settings.method()] {
-            for transfer in [true, false] {
-                let points = self.curve(method, transfer, &sizes, held_out)?;
-                let name = method.map_or("best", Method::name);
+        for (method, transfer) in methods.into_iter().flat_map(|method| [(method, true), (method, false)]) {
+            let name = method.map_or("best", Method::name);
+            for size in &sizes {
+                let points = self.curve(method, transfer, std::slice::from_ref(size), held_out)?;
                 rows.extend(points.iter().map(|point| row(name, transfer, point)));
-            }
-            if self.settings.method() == Some(Method::Networks) {
-                break;
+                done += size;
+                progress.at(done as u64, &format!("{name}, {size} pairs"));
             }
         }
         Ok(rows)

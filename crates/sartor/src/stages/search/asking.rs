@@ -39,9 +39,20 @@ pub struct Answer {
     pub stop_reason: &'static str,
     /// Seconds it took.
     pub seconds: f64,
-    /// Accuracy that is lost at most against the best candidate there is, where that can be said.
-    pub gap: Option<f64>,
+    /// How far from the best candidate there is, where that can be said.
+    pub gap: Option<Gap>,
 }
+
+/// Accuracy that is lost at most against the best candidate there is.
+#[derive(Debug, Clone, Copy)]
+pub struct Gap {
+    /// As a share, 0–1.
+    pub accuracy: f64,
+    /// How that is known.
+    pub proof: &'static str,
+}
+
+const TRIED: Gap = Gap { accuracy: 0.0, proof: "every candidate was tried" };
 
 /// How long to search.
 #[derive(Debug, Clone, Copy)]
@@ -97,9 +108,12 @@ impl<'a> Asking<'a> {
         })
     }
 
-    /// Where every candidate can be tried, the best of them.
+    /// Where every candidate can be tried, the best of them; else with a bound, where the predictor has one.
     fn completed(&self, domain: &Domain<'_>, answer: Answer) -> Result<Answer> {
-        let Ok(all) = enumerate(domain, ENUMERABLE) else { return Ok(answer) };
+        let Ok(all) = enumerate(domain, ENUMERABLE) else {
+            let gap = self.bounded(domain, &answer.best);
+            return Ok(Answer { gap, ..answer });
+        };
         let started = Instant::now();
         let scores = self.scores(&all)?;
         let evaluations = domain.evaluations(&all, &scores);
@@ -108,7 +122,21 @@ impl<'a> Asking<'a> {
             |best: Evaluation, other: Evaluation| if other.score > best.score { other } else { best };
         let best = evaluations.into_iter().fold(first, better);
         let seconds = answer.seconds + started.elapsed().as_secs_f64();
-        Ok(Answer { best, evaluated: answer.evaluated + all.len() as u64, seconds, gap: Some(0.0), ..answer })
+        Ok(Answer {
+            best,
+            evaluated: answer.evaluated + all.len() as u64,
+            seconds,
+            gap: Some(TRIED),
+            ..answer
+        })
+    }
+
+    /// How much more than the best any candidate could have by this predictor, if it adds up over blocks.
+    fn bounded(&self, domain: &Domain<'_>, best: &Evaluation) -> Option<Gap> {
+        let sum = self.predictor.additive()?;
+        let gain = |index, block, bits| sum.block(index, block, bits);
+        let bound = domain.bound(sum.constant(), &gain, &best.candidate);
+        Some(Gap { accuracy: (sum.accuracy(bound) - best.score).max(0.0), proof: "a Lagrangian bound" })
     }
 
     /// One search in a domain; `see` is shown every generation.
