@@ -20,7 +20,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 DATA = Path("data/fmnist-mini")
-EPOCHS = 24
 BATCH = 50
 LEARNING_RATE = 0.08
 # (expansion, output channels, stride) of the inverted residuals
@@ -134,13 +133,13 @@ class Lenet(nn.Module):
         return self.last(torch.relu(self.full(x.flatten(1))))
 
 
-def train(network):
+def train(network, epochs):
     pixels, labels = images("train")
-    steps = EPOCHS * (len(pixels) // BATCH)
+    steps = epochs * (len(pixels) // BATCH)
     sgd = torch.optim.SGD(network.parameters(), LEARNING_RATE, 0.9, weight_decay=1e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, steps)
     network.train()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for chunk in torch.randperm(len(pixels)).split(BATCH):
             batch = pixels[chunk]
             batch = batch.flip(3) if torch.rand(()) < 0.5 else batch
@@ -271,22 +270,23 @@ def write_lenet(network, path):
     graph.save(path, x)
 
 
+# class, writer, epochs
 NETWORKS = {
-    "mobile": (Mobile, write_mobile),
-    "plain": (Plain, write_plain),
-    "resnet": (Resnet, write_resnet),
-    "lenet": (Lenet, write_lenet),
+    "mobile": (Mobile, write_mobile, 24),
+    "plain": (Plain, write_plain, 24),
+    "resnet": (Resnet, write_resnet, 6),
+    "lenet": (Lenet, write_lenet, 12),
 }
 
 
 def main():
     folder, wanted = Path(sys.argv[1]), sys.argv[2:]
-    for name, (network, write) in NETWORKS.items():
+    for name, (network, write, epochs) in NETWORKS.items():
         if wanted and name not in wanted:
             continue
         torch.manual_seed(0)
         network = network()
-        train(network)
+        train(network, epochs)
         write(network, folder / f"{name}.onnx")
 
 
