@@ -124,6 +124,17 @@ impl<'a> Sampler<'a> {
         self.workbench.accuracy(&network, values, &statistics, Part::Validation)
     }
 
+    /// Makes ready what every candidate is measured with (the teacher's statistics), and says what that took. Done by the first
+    /// measurement otherwise; whoever notes the work of each must not let it depend on which came first.
+    ///
+    /// # Errors
+    /// Whatever making the teacher fails with.
+    pub fn prepare(&mut self) -> Result<Work> {
+        let before = self.work();
+        self.teacher()?;
+        Ok(self.work().since(before))
+    }
+
     /// Accuracy of a candidate with a policy: calibrated, briefly fine-tuned, statistics under quantization.
     ///
     /// `index` selects the random numbers of the fine-tuning.

@@ -27,7 +27,8 @@ const MEASURED: &str = "measured.json";
 /// All candidates are fine-tuned with the same random numbers, so that they differ by what they are alone.
 const STREAM: usize = 0;
 
-/// Measures one more round on top of what earlier rounds measured; those in the checkpoint are kept.
+/// Measures one more round on top of what earlier rounds measured; those in the checkpoint are kept. The round's first candidate
+/// bears the work of getting ready, in a resumed process too.
 ///
 /// # Errors
 /// Divergence, or an unwritable folder.
@@ -43,10 +44,14 @@ pub fn run(
     let kept = resume(checkpoint)?;
     measured.extend(kept.into_iter().skip(before).take(round.wanted.len()));
     let mut sampler = sampler(session, weights, Stage::Search)?;
+    let setup = sampler.prepare()?;
     let done = measured.len() - before;
     let mut progress = Progress::new("measure candidates", round.wanted.len() as u64, done as u64);
     for (index, wanted) in round.wanted.iter().enumerate().skip(done) {
-        let found = measure(session, &mut sampler, (round.number, wanted), prices, &measured)?;
+        let mut found = measure(session, &mut sampler, (round.number, wanted), prices, &measured)?;
+        if index == 0 {
+            found.work += setup;
+        }
         progress.at(index as u64 + 1, &format!("{} {:.2} %", wanted.role, 100.0 * found.measured.value));
         measured.push(found);
         checkpoint.write(MEASURED, &serde_json::to_vec(&measured)?)?;
