@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-mod check;
+pub(crate) mod check;
 
 /// Added to the variance before its square root is taken.
 pub const EPSILON: f32 = 1e-5;

@@ -2,6 +2,7 @@
 
 use super::{Affine, Filters, Graph, Rectifier, Shape, Step, Window, Work};
 use crate::error::EngineError;
+use crate::network::check::{equal, unsupported};
 use crate::network::{ActivationQuantizer, WeightQuantizer};
 
 type Checked<T = ()> = Result<T, EngineError>;
@@ -130,15 +131,4 @@ impl Context<'_> {
         }
         self.range("activation range", quantizer.range_offset, 1)
     }
-}
-
-fn unsupported(layer: &str, what: &'static str) -> EngineError {
-    EngineError::Unsupported { layer: layer.to_string(), what }
-}
-
-fn equal(layer: &str, what: &'static str, expected: usize, got: usize) -> Checked {
-    if expected == got {
-        return Ok(());
-    }
-    Err(EngineError::Shape { layer: layer.to_string(), what, expected, got })
 }

@@ -209,11 +209,13 @@ impl Context<'_> {
     }
 }
 
-fn unsupported(layer: &str, what: &'static str) -> EngineError {
+/// A setting that this layer cannot have.
+pub(crate) fn unsupported(layer: &str, what: &'static str) -> EngineError {
     EngineError::Unsupported { layer: layer.to_string(), what }
 }
 
-fn equal(layer: &str, what: &'static str, expected: usize, got: usize) -> Checked {
+/// A size of a layer that must be another one's.
+pub(crate) fn equal(layer: &str, what: &'static str, expected: usize, got: usize) -> Checked {
     if expected == got {
         return Ok(());
     }
