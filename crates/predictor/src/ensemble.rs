@@ -17,7 +17,7 @@ use crate::sharing::Sharing;
 
 /// Most candidates per matrix product when scoring: enough rows for the kernel, few enough to stay in cache.
 const CHUNK: usize = 64;
-/// Fewest, and what they are a multiple of: the rows of a tile of the product.
+/// Fewest: the rows of a tile of the product.
 const LEAST_CHUNK: usize = 8;
 
 /// Mean and spread of an ensemble.
@@ -76,7 +76,7 @@ impl Ensemble {
     /// rows beside it, nor a fixed-point sum on the way there, so how the candidates are split changes nothing.
     pub fn predict(&self, features: &[Vec<u32>]) -> Result<Vec<Prediction>, PredictorError> {
         let share = features.len().div_ceil(rayon::current_num_threads());
-        let chunk = share.next_multiple_of(LEAST_CHUNK).clamp(LEAST_CHUNK, CHUNK);
+        let chunk = share.clamp(LEAST_CHUNK, CHUNK);
         let all = self.rows.first().map_or(0, FixedRows::features);
         let chunks = features.par_chunks(chunk).map_init(Activations::default, |activations, chunk| {
             let batch: Vec<&[u32]> = chunk.iter().map(Vec::as_slice).collect();

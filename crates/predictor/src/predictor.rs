@@ -190,6 +190,9 @@ pub(crate) fn precision_of(pairs: &Pairs) -> Result<Precision, PredictorError> {
     }
 }
 
+/// Fewest candidates that are worth another thread.
+const FEATURES_AT_ONCE: usize = 8;
+
 /// Active features of candidates; without the bits if `policy` is false.
 pub(crate) fn features(space: &SearchSpace, candidates: &[Candidate], policy: bool) -> Vec<Vec<u32>> {
     let encoding = space.encoding();
@@ -201,5 +204,5 @@ pub(crate) fn features(space: &SearchSpace, candidates: &[Candidate], policy: bo
         }
         active
     };
-    candidates.par_iter().map(active).collect()
+    candidates.par_iter().with_min_len(FEATURES_AT_ONCE).map(active).collect()
 }

@@ -14,7 +14,7 @@ use crate::boltzmann::{Boltzmann, Tilt, balance, cheapest, prove_infeasible};
 use crate::budget::{Budget, relative_excess};
 use crate::error::SearchError;
 use crate::evaluation::Evaluation;
-use crate::metric::{Costs, Metric};
+use crate::metric::{Costs, METRICS, Metric};
 use crate::table::{AdditiveCosts, ChoiceTable, Filter, StageTable};
 
 mod moves;
@@ -143,10 +143,17 @@ impl<'a> Domain<'a> {
 
     /// Sum of relative excesses over the budget, 0 when it is met, infinite where a choice or a cost is unknown.
     pub fn excess(&self, candidate: &Candidate) -> f64 {
+        match self.table.limited_costs(candidate) {
+            Some(costs) => self.excess_at(candidate, costs),
+            None => f64::INFINITY,
+        }
+    }
+
+    /// The excess of a candidate whose limited costs are known.
+    fn excess_at(&self, candidate: &Candidate, costs: [f64; METRICS]) -> f64 {
         if self.limits_whole() {
             return self.budget.excess(&self.costs(candidate));
         }
-        let Some(costs) = self.table.limited_costs(candidate) else { return f64::INFINITY };
         self.additive_limits().zip(costs).map(|((_, limit), cost)| relative_excess(cost, limit)).sum()
     }
 

@@ -49,23 +49,17 @@ impl Remembered {
         candidates: &[Candidate],
         score: impl FnOnce(&[Candidate]) -> Result<Vec<f64>, SearchError>,
     ) -> Result<Vec<f64>, SearchError> {
-        if self.known.len() > MOST {
-            self.known.clear();
-        }
-        let hashes: Vec<u64> = candidates.par_iter().with_min_len(HASHES_AT_ONCE).map(hash).collect();
+        let hashes = hashes(candidates);
         let (fresh, found) = self.look_up(candidates, &hashes);
         let scores = ask(&fresh, score).inspect_err(|_| self.forget_questions())?;
-        self.asked += fresh.len() as u64;
-        self.answer(candidates, &hashes, &found, &scores);
-        let answer = |score: Score| match score {
-            Score::Known(value) => value,
-            Score::Asked(place) => scores[place],
-        };
-        Ok(found.into_iter().map(answer).collect())
+        Ok(self.answer(&hashes, &found, &scores))
     }
 
     /// The candidates that nobody asked about, each once, and what is known about all of them.
     fn look_up(&mut self, candidates: &[Candidate], hashes: &[u64]) -> (Vec<Candidate>, Vec<Score>) {
+        if self.known.len() > MOST {
+            self.known.clear();
+        }
         let mut fresh: Vec<Candidate> = Vec::new();
         let mut found = Vec::with_capacity(candidates.len());
         for (candidate, &hash) in candidates.iter().zip(hashes) {
@@ -81,15 +75,21 @@ impl Remembered {
         (fresh, found)
     }
 
-    /// Notes what came back.
-    fn answer(&mut self, candidates: &[Candidate], hashes: &[u64], found: &[Score], scores: &[f64]) {
-        for ((candidate, &hash), score) in candidates.iter().zip(hashes).zip(found) {
+    /// Notes what came back, at the places of the questions; the score of every candidate.
+    fn answer(&mut self, hashes: &[u64], found: &[Score], scores: &[f64]) -> Vec<f64> {
+        self.asked += scores.len() as u64;
+        for (&hash, score) in hashes.iter().zip(found) {
             let Score::Asked(place) = *score else { continue };
-            let same = |entry: &Entry| entry.hash == hash && entry.candidate == *candidate;
-            if let Some(entry) = self.known.find_mut(hash, same) {
+            let asked = |entry: &Entry| matches!(entry.score, Score::Asked(other) if other == place);
+            if let Some(entry) = self.known.find_mut(hash, asked) {
                 entry.score = Score::Known(scores[place]);
             }
         }
+        let value = |score: &Score| match *score {
+            Score::Known(value) => value,
+            Score::Asked(place) => scores[place],
+        };
+        found.iter().map(value).collect()
     }
 
     /// After a failure: what was not answered was never asked.
@@ -113,6 +113,10 @@ fn ask(
         true => Ok(scores),
         false => Err(SearchError::WrongCount { expected: fresh.len(), got: scores.len() }),
     }
+}
+
+fn hashes(candidates: &[Candidate]) -> Vec<u64> {
+    candidates.par_iter().with_min_len(HASHES_AT_ONCE).map(hash).collect()
 }
 
 fn hash(candidate: &Candidate) -> u64 {

@@ -140,6 +140,9 @@ pub struct State {
     pub rng: ChaCha8Rng,
 }
 
+/// Gives one evaluation per candidate, in order.
+type Evaluate<'e> = dyn FnMut(&[Candidate]) -> Result<Vec<Evaluation>, SearchError> + 'e;
+
 /// The loop.
 pub struct Runner<'a> {
     pub(crate) domain: &'a Domain<'a>,
@@ -205,10 +208,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn step(
-        &mut self,
-        evaluate: &mut impl FnMut(&[Candidate]) -> Result<Vec<Evaluation>, SearchError>,
-    ) -> Result<Option<StopReason>, SearchError> {
+    pub fn step(&mut self, evaluate: &mut Evaluate<'_>) -> Result<Option<StopReason>, SearchError> {
         if let Some(reason) = self.limit_reached() {
             return Ok(Some(reason));
         }

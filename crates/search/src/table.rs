@@ -106,15 +106,19 @@ impl ChoiceTable {
     /// is not in the table.
     pub fn limited_costs(&self, candidate: &Candidate) -> Option<[f64; METRICS]> {
         let mut sums = [0.0; METRICS];
-        let count = self.limited.len();
         sums.iter_mut().zip(&self.limited).for_each(|(sum, &metric)| *sum = self.fixed.get(metric));
         for (index, block) in candidate.subnet.active() {
             let bits = candidate.policy.as_ref().map(|policy| policy.blocks[index]);
-            let row = self.position(index, block, bits)?;
-            let costs = self.blocks[index].limited.get(row * count..(row + 1) * count)?;
+            let costs = self.limited_row(index, block, bits)?;
             sums.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
         }
         Some(sums)
+    }
+
+    /// Costs of a block's choice under the limited metrics, in their order; `None` if it is not in the table.
+    pub fn limited_row(&self, index: usize, block: Block, bits: Option<BlockBits>) -> Option<&[f64]> {
+        let (row, count) = (self.position(index, block, bits)?, self.limited.len());
+        self.blocks[index].limited.get(row * count..(row + 1) * count)
     }
 
     /// Whether candidates of this table carry a policy.

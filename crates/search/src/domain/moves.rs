@@ -8,6 +8,7 @@ use rand::{Rng, RngExt};
 use sartor_space::{Block, BlockBits, Candidate};
 
 use super::Domain;
+use crate::metric::METRICS;
 use crate::table::StageTable;
 
 /// Moves of one repair.
@@ -123,7 +124,8 @@ impl Domain<'_> {
     /// still exceed it.
     fn pay(&self, mut child: Candidate, rng: &mut impl Rng) -> Candidate {
         let active: Vec<usize> = child.subnet.active().map(|(index, _)| index).collect();
-        let mut excess = self.excess(&child);
+        let Some(mut costs) = self.table.limited_costs(&child) else { return child };
+        let mut excess = self.excess_at(&child, costs);
         for _ in 0..if active.is_empty() { 0 } else { PAYMENTS } {
             if excess == 0.0 {
                 break;
@@ -131,17 +133,32 @@ impl Domain<'_> {
             let index = active[rng.random_range(0..active.len())];
             let before = choice(&child, index);
             self.tweak_block(&mut child, index, rng);
-            if before == choice(&child, index) {
+            let after = choice(&child, index);
+            let Some(left) = self.exchanged(costs, index, before, after).filter(|_| before != after) else {
                 continue;
-            }
-            let left = self.excess(&child);
-            if left < excess {
-                excess = left;
+            };
+            let left_over = self.excess_at(&child, left);
+            if left_over < excess {
+                (costs, excess) = (left, left_over);
             } else {
                 choose(&mut child, index, before);
             }
         }
         child
+    }
+
+    /// Limited costs after a block has exchanged one choice for another, both of which are in the table.
+    fn exchanged(
+        &self,
+        mut costs: [f64; METRICS],
+        index: usize,
+        before: Choice,
+        after: Choice,
+    ) -> Option<[f64; METRICS]> {
+        let row = |(block, bits): Choice| self.table.limited_row(index, block?, bits);
+        let changes = row(before)?.iter().zip(row(after)?);
+        costs.iter_mut().zip(changes).for_each(|(cost, (before, after))| *cost += after - before);
+        Some(costs)
     }
 
     /// A copy in which single choices of active blocks are redrawn, each block with `probability`, at least one: its
