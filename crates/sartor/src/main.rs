@@ -1,5 +1,6 @@
 //! The `sartor` command: flags, stages and glue. Only here is anything printed, timed or ended.
 
+mod answers;
 mod cli;
 mod commands;
 mod config;

@@ -62,6 +62,21 @@ pub fn mean_with_interval(values: &[f64]) -> (f64, Option<f64>) {
     (mean, Some(Z_95 * (variance / n).sqrt()))
 }
 
+/// Share of images that the first of each pair of models gets right beyond the second, mean over the pairs, and half the
+/// width of its 95 % interval. The models answered the same images: what they get right or wrong together says nothing about
+/// the difference, so an image counts as one draw of the difference. `None` without pairs, or for other images.
+pub fn paired_difference(pairs: &[(&[bool], &[bool])]) -> Option<(f64, f64)> {
+    let images = pairs.first()?.0.len();
+    if !pairs.iter().all(|(one, other)| one.len() == images && other.len() == images) {
+        return None;
+    }
+    let share = |right: bool| f64::from(u8::from(right)) / pairs.len() as f64;
+    let difference =
+        |image: usize| pairs.iter().map(|(one, other)| share(one[image]) - share(other[image])).sum();
+    let (mean, half) = mean_with_interval(&(0..images).map(difference).collect::<Vec<f64>>());
+    Some((mean, half?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +101,17 @@ mod tests {
         assert_eq!(mean_with_interval(&[2.0]), (2.0, None));
         let (mean, half) = mean_with_interval(&[1.0, 3.0]);
         assert!((mean - 2.0).abs() < CLOSE && (half.unwrap_or(0.0) - 1.96).abs() < CLOSE);
+    }
+
+    #[test]
+    fn only_images_that_models_answer_differently_widen_the_interval() {
+        let right = |wrong: usize| (0..1000).map(|image| image >= wrong).collect::<Vec<bool>>();
+        let (one, other) = (right(100), right(110));
+        let (mean, half) = paired_difference(&[(&one, &other)]).expect("same images");
+        assert!((mean - 0.01).abs() < CLOSE && (half - 1.96 * (0.0099f64 / 1000.0).sqrt()).abs() < CLOSE);
+        assert_eq!(paired_difference(&[(&one, &one)]), Some((0.0, 0.0)));
+        assert_eq!(paired_difference(&[(&one, &other[1..])]), None);
+        assert_eq!(paired_difference(&[]), None);
     }
 
     #[test]

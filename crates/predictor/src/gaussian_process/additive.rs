@@ -4,7 +4,8 @@
 //! for every number of the candidate: `w_i = f_i·a_g/n_g·Σ_p α_p·x_pi`, `f_i` being the factor of its unit. So it adds up over
 //! blocks, and what any candidate of a space can reach has a bound.
 
-use super::{GaussianProcess, Kernel, is_one_hot};
+use super::covariance::is_one_hot;
+use super::{GaussianProcess, Kernel};
 
 impl GaussianProcess {
     /// The constant, and a weight per described number; `None` if there are other terms than linear ones.

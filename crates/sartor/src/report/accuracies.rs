@@ -4,7 +4,7 @@ use super::Facts;
 use super::headline::amount;
 use super::page::{Row, percent, percent_interval, remark, table};
 use crate::records::Score;
-use crate::statistics::Accuracy;
+use crate::statistics::{Accuracy, paired_difference};
 
 const HEAD: [&str; 7] = ["network", "split", "accuracy", "95 % interval (%)", "images", "latency", "energy"];
 
@@ -45,7 +45,7 @@ pub fn write(facts: &Facts) -> Option<String> {
             images.split_seed, images.train, images.validation, images.test
         )
     });
-    let remarks = splits.into_iter().chain(agreement(facts));
+    let remarks = splits.into_iter().chain(agreement(facts)).chain(differences(facts));
     (!rows.is_empty()).then(|| table(&HEAD, &rows) + &remarks.map(|text| remark(&text)).collect::<String>())
 }
 
@@ -58,6 +58,20 @@ fn agreement(facts: &Facts) -> Option<String> {
          more.",
         percent(worst)
     ))
+}
+
+/// The searched network against the others, image by image.
+fn differences(facts: &Facts) -> Option<String> {
+    let (winner, others) = facts.right.split_first()?;
+    let difference = |(score, right): (&Score, &Option<Vec<bool>>)| {
+        let (mean, half) = paired_difference(&[(winner.as_deref()?, right.as_deref()?)])?;
+        Some(format!("{:+.2} ± {:.2} points against {}", 100.0 * mean, 100.0 * half, score.role))
+    };
+    let all: Vec<String> = facts.scores.iter().skip(1).zip(others).filter_map(difference).collect();
+    (!all.is_empty()).then(|| {
+        let all = all.join(", ");
+        format!("On the same test images, in integers, the searched network: {all} (95 % intervals of paired differences).")
+    })
 }
 
 fn row(name: String, split: &str, accuracy: Accuracy, score: Option<&Score>) -> Row {

@@ -7,6 +7,7 @@ use sartor_hardware::{CostTable, Provenance};
 use sartor_space::SearchSpace;
 use serde::de::DeserializeOwned;
 
+use crate::answers;
 use crate::records::{
     Best, Comparison, Contender, CurveRow, Generation, Measured, PredictorMetrics, Score, SupernetMetrics,
     Verification,
@@ -55,6 +56,8 @@ pub struct Facts {
     pub largest: Option<Score>,
     /// Fine-tuned models, the searched one first.
     pub scores: Vec<Score>,
+    /// Which test images each of them gets right, where that is known.
+    pub right: Vec<Option<Vec<bool>>>,
     /// What a real runtime says about them.
     pub verifications: Vec<Verification>,
     /// Seconds per stage.
@@ -97,6 +100,7 @@ impl Facts {
             history: rows(&folder.path("search/history.csv"))?,
             largest: json(folder, LARGEST)?,
             scores: Vec::new(),
+            right: Vec::new(),
             verifications: Vec::new(),
             timings: Timings::load(folder),
             cost_table: cost_table(folder),
@@ -116,7 +120,10 @@ impl Facts {
                 continue;
             }
             ids.push(id);
-            self.scores.extend(json(folder, &format!("models/{id}/score.json"))?);
+            if let Some(score) = json(folder, &format!("models/{id}/score.json"))? {
+                self.scores.push(score);
+                self.right.push(answers::right(folder, id)?);
+            }
             self.verifications.extend(json(folder, &format!("models/{id}/verify.json"))?);
         }
         Ok(())

@@ -12,6 +12,7 @@ use super::Stage;
 use super::integers;
 use super::search::Choice;
 use super::train::TrainedSupernet;
+use crate::answers;
 use crate::curves::{self, Curve, Pace};
 use crate::progress::Progress;
 use crate::records::{Best, Costs, Measured, Score};
@@ -115,7 +116,7 @@ fn tune(
 ) -> Result<Vec<String>> {
     let id = measured.id.as_str();
     let [table, events] = curves::names(&place(id));
-    let outputs = vec![weights_name(id), score_name(id), table, events];
+    let outputs = vec![weights_name(id), score_name(id), answers::name(id), table, events];
     let done = format!("{id}.done");
     if checkpoint.read(&done)?.is_some() {
         return Ok(outputs);
@@ -124,7 +125,8 @@ fn tune(
     curve.write(&session.folder, &place(id))?;
     let (model, network) = integers::settle(&session.config.space, &model)?;
     session.folder.write(&outputs[0], &model.to_bytes(&session.config.space))?;
-    let score = score(session, (&model, &network), measured)?;
+    let (score, classes) = score(session, (&model, &network), measured)?;
+    answers::write(&session.folder, id, &classes, &session.dataset()?.test.labels)?;
     session.folder.write_json(&outputs[1], &score)?;
     checkpoint.write(&done, b"")?;
     let integer =
@@ -189,18 +191,20 @@ fn score(
     session: &Session,
     (model, network): (&FinetunedModel, &QuantizedNetwork),
     measured: &Measured,
-) -> Result<Score> {
+) -> Result<(Score, Vec<usize>)> {
     let accuracy =
         |part| model.accuracy(&session.config.space, session.dataset()?, part).map_err(anyhow::Error::from);
-    Ok(Score {
+    let (integer, classes) = integers::score(session, model, network)?;
+    let score = Score {
         id: measured.id.clone(),
         role: measured.role.clone(),
         candidate: measured.candidate.clone(),
         costs: measured.costs.clone(),
         validation: accuracy(Part::Validation)?.into(),
         test: accuracy(Part::Test)?.into(),
-        integer: Some(integers::score(session, model, network)?),
-    })
+        integer: Some(integer),
+    };
+    Ok((score, classes))
 }
 
 /// The largest network as it was before it had to share its weights, in full precision: what was cut from.

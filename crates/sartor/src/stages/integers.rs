@@ -24,22 +24,27 @@ pub fn settle(space: &SearchSpace, model: &FinetunedModel) -> Result<(FinetunedM
     Ok((FinetunedModel::from_bytes(&settled.to_bytes()?, space)?, network))
 }
 
-/// The integer executor beside the fake-quantized network.
+/// The integer executor beside the fake-quantized network, and its answers to the test images.
 ///
 /// # Errors
 /// Images that do not fit.
-pub fn score(session: &Session, model: &FinetunedModel, network: &QuantizedNetwork) -> Result<IntegerScore> {
+pub fn score(
+    session: &Session,
+    model: &FinetunedModel,
+    network: &QuantizedNetwork,
+) -> Result<(IntegerScore, Vec<usize>)> {
     let dataset = session.dataset()?;
     let test = top1(network, &dataset.test)?;
     let faked = model.logits(&session.config.space, dataset, Part::Test)?;
     let faked: Vec<usize> =
         faked.chunks_exact(network.classes()).map(sartor_export::executor::arg_max).collect();
     let same = test.iter().zip(&faked).filter(|(a, b)| a == b).count();
-    Ok(IntegerScore {
+    let score = IntegerScore {
         validation: accuracy(&top1(network, &dataset.validation)?, &dataset.validation),
         test: accuracy(&test, &dataset.test),
         agreement: same as f64 / test.len().max(1) as f64,
-    })
+    };
+    Ok((score, test))
 }
 
 /// The integer network of a fine-tuned model in the run folder.

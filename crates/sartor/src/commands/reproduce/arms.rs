@@ -7,6 +7,7 @@ use sartor_search::Metric;
 use serde::Serialize;
 
 use super::figures::{Arm, Budget, Figure};
+use crate::answers;
 use crate::cli::{Global, ReproduceArguments, Target};
 use crate::config::Config;
 use crate::config::sections;
@@ -55,6 +56,9 @@ pub struct Row {
     pub test: Option<f64>,
     /// Test images.
     pub images: usize,
+    /// Which of them the model gets right, if it left its answers.
+    #[serde(skip)]
+    pub right: Option<Vec<bool>>,
     /// What it costs.
     pub latency_ms: Option<f64>,
     /// What it costs.
@@ -185,6 +189,7 @@ impl Plan<'_> {
             validation: Some(score.as_ref().map_or(best.best.measured.value, |score| score.validation.value)),
             test: score.as_ref().map(|score| score.test.value),
             images: score.as_ref().map_or(0, |score| score.test.images),
+            right: answers::right(&session.folder, &best.best.id)?,
             expected_latency_ms: landing.as_ref().map(|landing| landing.expected),
             most_probable_latency_ms: landing.as_ref().map(|landing| landing.most_probable),
             latency_ms: cost("latency_ms"),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::arms::Row;
 use super::figures::{About, Arm, Claim, Figure};
-use crate::statistics::mean_with_interval;
+use crate::statistics::{mean_with_interval, paired_difference};
 
 /// Two-sided 95 % quantile of the normal distribution.
 const Z_95: f64 = 1.959_963_985;
@@ -95,8 +95,16 @@ fn accuracy(pairs: &[(&Row, &Row)]) -> Judged {
     (word(mean, half), Some(mean), Some(half), unit)
 }
 
-/// Half the interval of the mean difference that the test images alone leave, in points.
+/// Half the interval of the mean difference that the test images alone leave, in points: image by image where the models left
+/// their answers.
 fn of_images(pairs: &[(&Row, &Row)]) -> f64 {
+    fn right(row: &Row) -> Option<&[bool]> {
+        row.right.as_deref()
+    }
+    let answers: Option<Vec<_>> = pairs.iter().map(|(one, other)| right(one).zip(right(other))).collect();
+    if let Some((_, half)) = answers.and_then(|answers| paired_difference(&answers)) {
+        return 100.0 * half;
+    }
     let one = |row: &Row| {
         let share = row.test.unwrap_or(0.0);
         share * (1.0 - share) / row.images.max(1) as f64

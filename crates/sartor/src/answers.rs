@@ -1,0 +1,52 @@
+//! Test answers: what a fine-tuned model says about every test image, so that models can be compared image by image.
+//!
+//! Two networks get mostly the same images wrong. The difference of their accuracies is therefore known better than the
+//! accuracies themselves, and only the answers tell how much better.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::run_folder::RunFolder;
+
+/// One row of `models/<id>/test-answers.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Answer {
+    /// Place in the test split, from 0.
+    image: usize,
+    /// The right class.
+    label: u32,
+    /// The integer network's class.
+    class: u32,
+}
+
+/// Name of a model's answers in the run folder.
+pub fn name(id: &str) -> String {
+    format!("models/{id}/test-answers.csv")
+}
+
+/// Writes one row an image.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(folder: &RunFolder, id: &str, classes: &[usize], labels: &[u32]) -> Result<()> {
+    let mut table = csv::Writer::from_writer(vec![]);
+    for (image, (&class, &label)) in classes.iter().zip(labels).enumerate() {
+        table.serialize(Answer { image, label, class: class as u32 })?;
+    }
+    folder.write(&name(id), &table.into_inner()?)
+}
+
+/// Which images a model got right; `None` for a model of an earlier version, which left no answers.
+///
+/// # Errors
+/// A file that holds something else.
+pub fn right(folder: &RunFolder, id: &str) -> Result<Option<Vec<bool>>> {
+    let path = folder.path(&name(id));
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let cannot = || format!("cannot read `{}`", path.display());
+    let rows = csv::Reader::from_path(&path).with_context(cannot)?.into_deserialize();
+    let right = rows.map(|row| row.map(|answer: Answer| answer.class == answer.label));
+    right.collect::<csv::Result<_>>().map(Some).with_context(cannot)
+}
