@@ -181,6 +181,10 @@ class Graph:
             name, "Conv", inputs, kernel_shape=[kernel] * 2, pads=[pad] * 4, strides=[stride] * 2, group=layer.groups
         )
 
+    def dense(self, name, x, layer):
+        weights = [self.constant(f"{name}.weight", layer.weight), self.constant(f"{name}.bias", layer.bias)]
+        return self.node(name, "Gemm", [x, *weights], transB=1)
+
     def sequence(self, name, x, layers):
         x = self.convolution(f"{name}.conv", x, layers[0])
         norm = layers[1]
@@ -215,8 +219,7 @@ def write_mobile(network, path):
     x = graph.sequence("head", x, network.head)
     x = graph.node("pool", "GlobalAveragePool", [x])
     x = graph.node("flat", "Flatten", [x], axis=1)
-    weights = [graph.constant("classifier.weight", network.classifier.weight), graph.constant("classifier.bias", network.classifier.bias)]
-    graph.save(path, graph.node("classifier", "Gemm", [x, *weights], transB=1))
+    graph.save(path, graph.dense("classifier", x, network.classifier))
 
 
 def write_plain(network, path):
@@ -232,8 +235,7 @@ def write_plain(network, path):
     shape = graph.constant("shape", np.array([0, -1], np.int64))
     x = graph.node("flat", "Reshape", [x, shape])
     for name, layer in (("full", network.full), ("last", network.last)):
-        weights = [graph.constant(f"{name}.weight", layer.weight), graph.constant(f"{name}.bias", layer.bias)]
-        x = graph.node(name, "Gemm", [x, *weights], transB=1)
+        x = graph.dense(name, x, layer)
         if name == "full":
             x = graph.node("full.relu", "Relu", [x])
     graph.save(path, x)
@@ -251,8 +253,7 @@ def write_resnet(network, path):
             source = graph.sequence(f"{name}.shortcut", source, block.shortcut)
         x = graph.node(f"{name}.out", "Relu", [graph.node(f"{name}.add", "Add", [x, source])])
     x = graph.node("flat", "Flatten", [graph.node("pool", "GlobalAveragePool", [x])], axis=1)
-    weights = [graph.constant("classifier.weight", network.classifier.weight), graph.constant("classifier.bias", network.classifier.bias)]
-    graph.save(path, graph.node("classifier", "Gemm", [x, *weights], transB=1))
+    graph.save(path, graph.dense("classifier", x, network.classifier))
 
 
 def write_lenet(network, path):
@@ -263,8 +264,7 @@ def write_lenet(network, path):
         x = graph.node(f"{name}.relu", "Relu", [x])
     x = graph.node("flat", "Flatten", [x], axis=1)
     for name, layer in (("full", network.full), ("last", network.last)):
-        weights = [graph.constant(f"{name}.weight", layer.weight), graph.constant(f"{name}.bias", layer.bias)]
-        x = graph.node(name, "Gemm", [x, *weights], transB=1)
+        x = graph.dense(name, x, layer)
         if name == "full":
             x = graph.node("full.relu", "Relu", [x])
     graph.save(path, x)

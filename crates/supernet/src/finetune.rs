@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use sartor_engine::optimizer::Sgd;
 use sartor_space::{Candidate, SearchSpace};
 
 use crate::data::{Ahead, Augmentation, BatchPlan, Dataset};
@@ -19,7 +18,7 @@ use crate::evaluation::Accuracy;
 use crate::objective::{Objective, Outcome, Scratch};
 use crate::progress::{Observer, StepReport, check_loss};
 use crate::quantized::Model;
-use crate::schedule::learning_rate;
+use crate::schedule::{learning_rate, sgd};
 use crate::supernet::Supernet;
 use crate::teacher::Teacher;
 use crate::workbench::{Part, Workbench};
@@ -191,14 +190,9 @@ impl Tuning {
     }
 
     fn descend(&mut self, learning_rate: f64) -> Result<()> {
-        let sgd = Sgd {
-            momentum: self.settings.momentum as f32,
-            nesterov: true,
-            weight_decay: self.settings.weight_decay as f32,
-        };
+        let descent = sgd(self.settings.momentum, self.settings.weight_decay);
         let (values, velocity) = (&mut self.model.parameters, &mut self.velocity);
-        sgd.step(values, &self.gradients, velocity, learning_rate as f32, &self.decay_mask)?;
-        Ok(())
+        Ok(descent.step(values, &self.gradients, velocity, learning_rate as f32, &self.decay_mask)?)
     }
 
     fn report(&self, outcome: Outcome, learning_rate: f64, images: usize) -> StepReport {

@@ -7,7 +7,6 @@
 
 use sartor_engine::NormStatistics;
 use sartor_engine::graph::{Graph, GraphExecutor};
-use sartor_engine::optimizer::Sgd;
 use sartor_space::Input;
 
 use crate::data::{Ahead, Dataset};
@@ -15,7 +14,7 @@ use crate::error::Result;
 use crate::finetune::{FinetuneSettings, PHASE, batch_plan, report, steps_per_epoch};
 use crate::objective::{Objective, Outcome, Pass, Scratch};
 use crate::progress::{Observer, StepReport, check_loss};
-use crate::schedule::learning_rate;
+use crate::schedule::{learning_rate, sgd};
 use crate::workbench::{Mean, Part, Workbench};
 
 /// A graph with its numbers.
@@ -187,14 +186,9 @@ impl<'a> GraphTuner<'a> {
     }
 
     fn descend(&mut self, learning_rate: f64) -> Result<()> {
-        let sgd = Sgd {
-            momentum: self.settings.momentum as f32,
-            nesterov: true,
-            weight_decay: self.settings.weight_decay as f32,
-        };
+        let descent = sgd(self.settings.momentum, self.settings.weight_decay);
         let (values, velocity) = (&mut self.parameters, &mut self.velocity);
-        sgd.step(values, &self.gradients, velocity, learning_rate as f32, &self.decays)?;
-        Ok(())
+        Ok(descent.step(values, &self.gradients, velocity, learning_rate as f32, &self.decays)?)
     }
 
     /// Estimates the batch-norm statistics again under quantization and gives the trained graph.

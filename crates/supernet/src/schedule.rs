@@ -9,6 +9,7 @@
 //! after the largest network), and every block has its own list of widths, so "two values" means the two largest of
 //! each block.
 
+use sartor_engine::optimizer::Sgd;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, SupernetError};
@@ -75,6 +76,11 @@ impl Phase {
         let warm_up = (self.warm_up * steps_per_epoch as f64).round() as usize;
         learning_rate(self.learning_rate, step, warm_up, self.epochs * steps_per_epoch)
     }
+}
+
+/// What descends the weights of every training: gradient descent with Nesterov's momentum.
+pub(crate) fn sgd(momentum: f64, weight_decay: f64) -> Sgd {
+    Sgd { momentum: momentum as f32, nesterov: true, weight_decay: weight_decay as f32 }
 }
 
 /// Linear warm-up over `warm_up` steps, then a cosine that ends at zero after `steps`.

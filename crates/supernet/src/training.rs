@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use sartor_engine::optimizer::Sgd;
 use sartor_space::{Candidate, SearchSpace, Subnet};
 
 use crate::data::{Ahead, Augmentation, BatchPlan, Dataset};
@@ -20,7 +19,7 @@ use crate::objective::{Objective, Outcome, Scratch};
 use crate::parameters::Layout;
 use crate::progress::{Observer, StepReport, check_loss};
 use crate::random::{Purpose, stream};
-use crate::schedule::{Open, Phase, TrainingSettings};
+use crate::schedule::{Open, Phase, TrainingSettings, sgd};
 use crate::sorting::sort_channels;
 use crate::supernet::Supernet;
 use crate::teacher::Teacher;
@@ -254,13 +253,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn descend(&mut self, learning_rate: f64) -> Result<()> {
-        let sgd = Sgd {
-            momentum: self.settings.momentum as f32,
-            nesterov: true,
-            weight_decay: self.settings.weight_decay as f32,
-        };
+        let descent = sgd(self.settings.momentum, self.settings.weight_decay);
         let (values, velocity) = (&mut self.parameters, &mut self.velocity);
-        Ok(sgd.step(values, &self.gradients, velocity, learning_rate as f32, &self.decay_mask)?)
+        Ok(descent.step(values, &self.gradients, velocity, learning_rate as f32, &self.decay_mask)?)
     }
 
     fn advance(&mut self, phase: &Phase) {

@@ -92,11 +92,7 @@ macro_rules! search_settings {
             }
 
             fn sgd(&self) -> sartor_engine::optimizer::Sgd {
-                sartor_engine::optimizer::Sgd {
-                    momentum: self.momentum as f32,
-                    nesterov: true,
-                    weight_decay: self.weight_decay as f32,
-                }
+                $crate::schedule::sgd(self.momentum, self.weight_decay)
             }
 
             fn text(&self) -> String {
