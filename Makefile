@@ -20,7 +20,7 @@ bench-vs-pytorch:   ## the engine beside PyTorch, alternating; needs `pip instal
 
 sanitize:           ## the engine's tests under AddressSanitizer, its safe parts under Miri; needs nightly with `miri` and `rust-src`
 	RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/sanitize cargo +nightly test --release -p sartor-engine --target x86_64-unknown-linux-gnu
-	MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR=target/sanitize cargo +nightly miri test -p sartor-engine --lib -- losses optimizer plan:: sums network arena integer graph --skip any_shape
+	MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR=target/sanitize cargo +nightly miri test -p sartor-engine --lib -- losses optimizer plan:: sums network arena integer::tests::odd graph
 
 golden:             ## remake the golden files from PyTorch; needs `pip install torch`
 	$(PYTHON) reference/golden_ops.py

@@ -74,7 +74,9 @@ fn mixed(index: usize, seed: usize) -> usize {
 
 #[test]
 fn odd_shapes_are_exact() {
-    for size in [1, 2, 5, 8] {
+    // Miri takes a thousand times as long.
+    let sizes: &[usize] = if cfg!(miri) { &[2] } else { &[1, 2, 5, 8] };
+    for &size in sizes {
         for channels in [(1, 1), (2, 17), (3, 16), (16, 24), (31, 33), (64, 10)] {
             for (kernel, stride) in [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)] {
                 let value = |i| mixed(i, 1) as i16 - 255;

@@ -15,11 +15,12 @@ use super::{Activation, ImportedConvolution, ImportedNetwork, Shape, Step, Value
 use crate::error::Result;
 use crate::fold::{EPSILON, Norm};
 use crate::onnx::message::{Graph, Model, Node};
-use graph::{Names, extents, float, integer, malformed, name, operator, square, unsupported};
+use graph::{Names, extents, float, integer, malformed, name, operator, unsupported};
 
 mod convolution;
 mod graph;
 mod numbers;
+mod pools;
 
 /// Operator sets whose operators mean what is read here.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
@@ -29,8 +30,6 @@ const OWN_NAMES: [&str; 3] = ["image", "pixels", "logits"];
 const LARGEST_SIZE: usize = 4096;
 /// Most steps of a network.
 const MOST_STEPS: usize = 4096;
-/// Largest window of an average pool that is not over the whole image.
-const LARGEST_WINDOW: usize = 31;
 /// Most elements of one value.
 const MOST_ELEMENTS: usize = 1 << 28;
 
@@ -275,78 +274,6 @@ impl<'a> Reader<'a> {
             return Err(unsupported(node, "summands of different shapes, or the image itself"));
         }
         self.push(node, last, Work::Add { other: first, activation: Activation::Linear }, shape)
-    }
-
-    fn max_pool(&mut self, node: &Node) -> Result<Known> {
-        let input = self.image(node)?;
-        let (kernel, stride, padding) = self.window(node, input)?;
-        let size = (self.shapes[input].size + 2 * padding - kernel) / stride + 1;
-        let shape = Shape { size, ..self.shapes[input] };
-        self.push(node, input, Work::MaxPool { kernel, stride, padding }, shape)
-    }
-
-    /// A depthwise convolution with equal weights.
-    fn average_pool(&mut self, node: &Node) -> Result<Known> {
-        let input = self.image(node)?;
-        let (kernel, stride, padding) = self.window(node, input)?;
-        let Shape { size, channels } = self.shapes[input];
-        if kernel == size && padding == 0 {
-            return self.global_pool(node);
-        }
-        if kernel > LARGEST_WINDOW {
-            return Err(unsupported(node, format!("a window of {kernel}")));
-        }
-        if padding > 0 && integer(node, "count_include_pad", 0) == 0 {
-            return Err(unsupported(node, "a mean over windows that leaves the padding out"));
-        }
-        let convolution = ImportedConvolution {
-            depthwise: true,
-            kernel,
-            stride,
-            padding,
-            weight: vec![1.0 / (kernel * kernel) as f32; kernel * kernel * channels],
-            norms: vec![Norm::only_shift(0.0); channels],
-            normalized: false,
-            activation: Activation::Linear,
-            fixed: true,
-        };
-        let size = (size + 2 * padding - kernel) / stride + 1;
-        self.push(node, input, Work::Convolution(convolution), Shape { size, channels })
-    }
-
-    fn window(&self, node: &Node, input: ValueId) -> Result<(usize, usize, usize)> {
-        let (kernel, stride) = (square(node, "kernel_shape", 0)?, square(node, "strides", 1)?);
-        let padding = convolution::padding(node, kernel, stride, self.shapes[input].size)?;
-        let plain = integer(node, "ceil_mode", 0) == 0 && square(node, "dilations", 1)? == 1;
-        let padded = self.shapes[input].size + 2 * padding;
-        if !plain || kernel == 0 || stride == 0 || padding >= kernel || kernel > padded {
-            return Err(unsupported(
-                node,
-                format!("a window of {kernel}, stride {stride}, padding {padding}"),
-            ));
-        }
-        Ok((kernel, stride, padding))
-    }
-
-    fn global_pool(&mut self, node: &Node) -> Result<Known> {
-        let input = self.image(node)?;
-        let shape = Shape { size: 1, ..self.shapes[input] };
-        self.push(node, input, Work::GlobalPool, shape)
-    }
-
-    fn mean(&mut self, node: &Node) -> Result<Known> {
-        let axes =
-            graph::integers(node, "axes").map(<[i64]>::to_vec).or_else(|| self.names.integers(node, 1));
-        let mut axes = axes.unwrap_or_default();
-        axes.iter_mut().for_each(|axis| *axis += if *axis < 0 { 4 } else { 0 });
-        axes.sort_unstable();
-        if axes != [2, 3] {
-            return Err(unsupported(
-                node,
-                format!("a mean over the axes {axes:?}, expected height and width"),
-            ));
-        }
-        self.global_pool(node)
     }
 
     fn flatten(&mut self, node: &Node) -> Result<Known> {

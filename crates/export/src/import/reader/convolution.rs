@@ -7,9 +7,8 @@ use crate::error::Result;
 use crate::fold::Norm;
 use crate::onnx::message::Node;
 
-/// Most multiply-accumulates of one layer, far above any network here; keeps products from overflowing.
+/// Largest side of a kernel.
 const LARGEST_KERNEL: usize = 31;
-
 /// Most groups that become a dense convolution.
 const MOST_GROUPS: usize = 32;
 /// Most weights of such a convolution.
