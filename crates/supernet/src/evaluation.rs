@@ -33,12 +33,19 @@ impl Accuracy {
 
     /// Wilson 95 % interval, low and high.
     pub fn interval(&self) -> (f64, f64) {
-        let (n, p) = (self.images.max(1) as f64, self.value());
-        let (middle, spread) =
-            (p + Z * Z / (2.0 * n), Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt());
-        let scale = 1.0 + Z * Z / n;
-        (((middle - spread) / scale).max(0.0), ((middle + spread) / scale).min(1.0))
+        wilson(self.value(), self.images)
     }
+}
+
+/// Wilson's 95 % score interval of a share of `images`, which stays inside 0 to 1 also for few of them; all of that for none.
+pub fn wilson(share: f64, images: usize) -> (f64, f64) {
+    if images == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, p) = (images as f64, share);
+    let (middle, spread) = (p + Z * Z / (2.0 * n), Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt());
+    let scale = 1.0 + Z * Z / n;
+    (((middle - spread) / scale).max(0.0), ((middle + spread) / scale).min(1.0))
 }
 
 /// Scores subnets of one supernet.
@@ -124,5 +131,6 @@ mod tests {
             let interval = Accuracy { correct, images }.interval();
             assert!((interval.0 - low).abs() < 1e-4 && (interval.1 - high).abs() < 1e-4, "{interval:?}");
         }
+        assert_eq!(wilson(0.7, 0), (0.0, 1.0));
     }
 }

@@ -7,10 +7,8 @@ use serde::Serialize;
 
 use super::arms::Row;
 use super::figures::{About, Arm, Claim, Figure};
-use crate::statistics::{mean_with_interval, paired_difference};
+use crate::statistics::{Z_95, mean_with_interval, paired_difference};
 
-/// Two-sided 95 % quantile of the normal distribution.
-const Z_95: f64 = 1.959_963_985;
 /// Largest relative distance from a target that counts as on it.
 const ON_TARGET: f64 = 0.03;
 
