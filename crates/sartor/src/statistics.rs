@@ -1,5 +1,7 @@
 //! Intervals: no accuracy without its spread.
 
+use sartor_predictor::Interval;
+
 /// Two-sided 95 % quantile of the normal distribution.
 pub const Z_95: f64 = 1.959_963_985;
 
@@ -39,15 +41,11 @@ impl std::fmt::Display for Accuracy {
     }
 }
 
-/// Mean of some numbers and half the width of its 95 % interval (normal approximation), absent below two numbers.
+/// Mean of some numbers and half the width of its 95 % interval (Student's), absent below two numbers.
 pub fn mean_with_interval(values: &[f64]) -> (f64, Option<f64>) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n.max(1.0);
-    if values.len() < 2 {
-        return (mean, None);
-    }
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, Some(Z_95 * (variance / n).sqrt()))
+    let interval = Interval::over_seeds(values).filter(|_| values.len() > 1);
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    (mean, interval.map(|interval| interval.high - interval.value))
 }
 
 /// Share of images that the first of each pair of models gets right beyond the second, mean over the pairs, and half the
@@ -75,7 +73,7 @@ mod tests {
     fn mean_has_an_interval_from_two_values_on() {
         assert_eq!(mean_with_interval(&[2.0]), (2.0, None));
         let (mean, half) = mean_with_interval(&[1.0, 3.0]);
-        assert!((mean - 2.0).abs() < CLOSE && (half.unwrap_or(0.0) - 1.96).abs() < CLOSE);
+        assert!((mean - 2.0).abs() < CLOSE && (half.unwrap_or(0.0) - 12.706).abs() < CLOSE);
     }
 
     #[test]

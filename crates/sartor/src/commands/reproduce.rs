@@ -49,16 +49,19 @@ pub fn run(arguments: &ReproduceArguments, global: &Global) -> Result<()> {
         Some(Budget::Targets(_)) => pipeline::prepare_supernet(&base)?,
         _ => pipeline::prepare(&base)?,
     }
-    let mut record = Record::new(&base, what, arguments);
+    let mut record = Record::new(&base, what, arguments)?;
     let verdicts = match figure {
-        None => predictors::run(&base, arguments, &mut record)?,
+        None => {
+            let verdicts = predictors::run(&base, arguments, &mut record)?;
+            record.minutes = started.elapsed().as_secs_f64() / 60.0;
+            verdicts
+        }
         Some(figure) => {
             let folder = base.config.folder.clone();
             drop(base);
             measured(figure, arguments, global, &folder, &mut record)?
         }
     };
-    record.minutes = started.elapsed().as_secs_f64() / 60.0;
     let files = record.write(&arguments.out, &verdicts)?;
     answer(&verdicts, &files, global.json)
 }

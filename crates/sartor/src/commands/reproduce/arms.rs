@@ -73,6 +73,9 @@ pub struct Row {
     pub most_probable_latency_ms: Option<f64>,
     /// Seconds of the search alone, before its proposals were measured.
     pub search_seconds: Option<f64>,
+    /// Seconds of the whole arm, search and fine-tuning.
+    #[serde(skip)]
+    pub seconds: f64,
     /// Optimiser steps during the search.
     pub training_steps: u64,
     /// Images in forward passes during the search.
@@ -197,6 +200,7 @@ impl Plan<'_> {
             bitops: cost("bitops"),
             latency_limit_ms: limit.filter(|limit| *limit < NO_LIMIT),
             search_seconds: session.timings().measured.get(SEARCH_SECONDS).copied(),
+            seconds: session.timings().total(),
             training_steps: best.counters.training_steps,
             inferred_images: best.counters.inferred_images,
             accuracy_evaluations: best.counters.accuracy_evaluations,

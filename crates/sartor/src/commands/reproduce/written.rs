@@ -41,7 +41,7 @@ pub struct Record {
     csv: Vec<u8>,
     picture: String,
     table: String,
-    /// How long it took.
+    /// How long it took, all processes together.
     pub minutes: f64,
 }
 
@@ -77,19 +77,26 @@ struct Line<'a> {
 
 impl Record {
     /// Nothing yet.
-    pub fn new(session: &Session, what: &str, arguments: &ReproduceArguments) -> Self {
-        let config = &session.config;
+    ///
+    /// # Errors
+    /// Images that cannot be read.
+    pub fn new(session: &Session, what: &str, arguments: &ReproduceArguments) -> Result<Self> {
+        let (config, images) = (&session.config, session.dataset()?);
         let speed = if arguments.quick { "quick" } else { "full" };
         let setting = format!(
-            "Config `{}` ({speed}), supernet seed {}, {} seeds of search and fine-tuning, space `{}`, chip `{}`, {}.",
+            "Config `{}` ({speed}), {} images to train on, {} for validation, {} for test, supernet seed {}, {} seeds of search and \
+             fine-tuning, space `{}`, chip `{}`, {}.",
             config.name,
+            images.train.len(),
+            images.validation.len(),
+            images.test.len(),
             config.seed,
             arguments.seeds,
             config.space.name(),
             config.hardware.accelerator,
             machine()
         );
-        Self {
+        Ok(Self {
             name: format!("{what}-{}-{speed}", config.name),
             title: what.to_owned(),
             setting,
@@ -97,7 +104,7 @@ impl Record {
             picture: String::new(),
             table: String::new(),
             minutes: 0.0,
-        }
+        })
     }
 
     /// The arms' results.
@@ -106,6 +113,7 @@ impl Record {
     /// Never for plain rows.
     pub fn rows(&mut self, figure: &Figure, rows: &[Row]) -> Result<()> {
         self.title = figure.title.to_owned();
+        self.minutes = rows.iter().map(|row| row.seconds).sum::<f64>() / 60.0;
         let mut writer = csv::Writer::from_writer(Vec::new());
         rows.iter().try_for_each(|row| writer.serialize(line(figure.name, row)))?;
         self.csv = writer.into_inner().map_err(|error| anyhow::anyhow!("cannot write results: {error}"))?;
