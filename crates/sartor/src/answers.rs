@@ -50,3 +50,20 @@ pub fn right(folder: &RunFolder, id: &str) -> Result<Option<Vec<bool>>> {
     let right = rows.map(|row| row.map(|answer: Answer| answer.class == answer.label));
     right.collect::<csv::Result<_>>().map(Some).with_context(cannot)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_right_is_read_back_and_anything_else_refused() {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let folder = RunFolder::open(place.path()).expect("opens");
+        assert_eq!(right(&folder, "model").expect("reads"), None);
+        write(&folder, "model", &[3, 1, 0], &[3, 2, 0]).expect("writes");
+        assert_eq!(right(&folder, "model").expect("reads"), Some(vec![true, false, true]));
+        folder.write(&name("model"), b"image,label,class\n0,3,cat\n").expect("writes");
+        let error = right(&folder, "model").expect_err("no number");
+        assert!(error.to_string().contains("test-answers.csv"), "{error}");
+    }
+}
