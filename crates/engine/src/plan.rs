@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::arena::ALIGNMENT;
 use crate::kernels::{pitch, scratch_stride};
 use crate::network::{Activation, Convolution, Layer, Network};
-use crate::ops::{depthwise, moments, norm};
+use crate::ops::{dense, depthwise, moments, norm};
 
 /// Batches are cut into at most this many chunks, whatever the number of threads, so that it changes no sum.
 const CHUNKS: usize = 16;
@@ -270,7 +270,10 @@ fn scratch(layer: &Layer, plan: &LayerPlan, expansion: Option<&LayerPlan>) -> us
     sums + match layer.convolution {
         Convolution::Pointwise if plan.expands => moments::scratch_length(plan).max(block(plan.input_pitch)),
         Convolution::Pointwise => block(plan.pitch) + block(plan.input_pitch),
-        Convolution::Dense { .. } => plan.input_unit() + block(plan.pitch) + 2 * block(pitch(depth)),
+        Convolution::Dense { .. } => {
+            let padded = dense::window(layer, plan.input_pitch).padded_length();
+            plan.input_unit() + padded + block(plan.pitch) + 2 * block(pitch(depth))
+        }
         Convolution::Depthwise { .. } => depthwise::scratch_length(layer, expansion),
     }
 }

@@ -234,7 +234,7 @@ impl<'a> Trainer<'a> {
         self.gradients.fill(0.0);
         let mut sum = Outcome::default();
         for place in 0..phase.subnets {
-            let candidate = Candidate { subnet: self.subnet(place), policy: None };
+            let candidate = Candidate { subnet: self.subnet(phase, place), policy: None };
             let network = network(&self.layout, &self.space.lower(&candidate))?;
             let model = (&network, &self.parameters[..]);
             let gradients = &mut self.gradients;
@@ -246,10 +246,14 @@ impl<'a> Trainer<'a> {
         Ok(sum)
     }
 
-    fn subnet(&self, place: usize) -> Subnet {
+    fn subnet(&self, phase: &Phase, place: usize) -> Subnet {
+        let freedom = self.settings.freedom(self.position.phase);
+        if phase.smallest && place == 0 {
+            return freedom.smallest_subnet(self.space);
+        }
         let indices = [self.position.phase as u64, self.position.step as u64, place as u64];
         let mut rng = stream(self.seed, Purpose::Subnet, indices);
-        self.settings.freedom(self.position.phase).random_subnet(self.space, &mut rng)
+        freedom.random_subnet(self.space, &mut rng)
     }
 
     fn descend(&mut self, learning_rate: f64) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::kernels::elementwise::{Load, LoadRows, Quantizer};
 use crate::kernels::product::Product;
 use crate::kernels::vector::Vector;
 use crate::kernels::{Kernel, dispatch, pitch, scratch_stride};
-use crate::ops::columns::Columns;
+use crate::ops::columns::{Columns, Gather};
 use crate::ops::weights::quantize_row;
 use crate::plan::ROW_BLOCK;
 use crate::simd::Level;
@@ -56,6 +56,7 @@ impl Packed {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     loaded: Vec<f32>,
+    padded: Vec<f32>,
     columns: Vec<f32>,
     column_gradient: Vec<f32>,
     /// Gradient of what was loaded.
@@ -89,7 +90,7 @@ impl Operation<'_> {
 
     /// From whole images to whole images.
     pub(super) fn forward(&self, input: &[f32], output: &mut [f32], scratch: &mut Scratch) {
-        let Scratch { loaded, columns, .. } = scratch;
+        let Scratch { loaded, padded, columns, .. } = scratch;
         let x = self.load(input, loaded);
         let pitch = pitch(self.to.channels);
         if self.depthwise {
@@ -100,10 +101,11 @@ impl Operation<'_> {
             });
             return;
         }
+        self.pad(x, padded);
         for (block, output) in output.chunks_mut(ROW_BLOCK * pitch).enumerate() {
             let rows = output.len() / pitch;
             let start = block * ROW_BLOCK;
-            let (a, a_row) = self.matrix(x, start..start + rows, columns);
+            let (a, a_row) = self.matrix(x, padded, start..start + rows, columns);
             let (weight, row) = (&self.packed.weight, self.packed.row);
             self.multiply([rows, pitch, self.depth()], (a, a_row, 1), (weight, row), (output, pitch), false);
         }
@@ -119,7 +121,7 @@ impl Operation<'_> {
         wanted: bool,
         scratch: &mut Scratch,
     ) {
-        let Scratch { loaded, columns, column_gradient, gradient: into } = scratch;
+        let Scratch { loaded, padded, columns, column_gradient, gradient: into } = scratch;
         let x = self.load(input, loaded);
         into.clear();
         into.resize(if wanted { input.len() } else { 0 }, 0.0);
@@ -127,9 +129,10 @@ impl Operation<'_> {
         if self.depthwise {
             return self.depthwise_backward(x, gradient, weight, into);
         }
+        self.pad(x, padded);
         for (block, dy) in gradient.chunks(ROW_BLOCK * pitch).enumerate() {
             let rows = block * ROW_BLOCK..block * ROW_BLOCK + dy.len() / pitch;
-            let (a, a_row) = self.matrix(x, rows.clone(), columns);
+            let (a, a_row) = self.matrix(x, padded, rows.clone(), columns);
             let sizes = [self.depth(), pitch, rows.len()];
             self.multiply(sizes, (a, 1, a_row), (dy, pitch), (weight, pitch), true);
             if wanted {
@@ -185,18 +188,41 @@ impl Operation<'_> {
         loaded
     }
 
+    /// Every image of the chunk with its border, unless what is read is the matrix already.
+    fn pad(&self, x: &[f32], padded: &mut Vec<f32>) {
+        if self.is_direct() {
+            return;
+        }
+        let length = self.window.padded_length();
+        padded.resize(self.images(x).len() * length, 0.0);
+        self.images(x).zip(padded.chunks_exact_mut(length)).for_each(|(x, to)| self.window.pad(x, to));
+    }
+
     /// The pixels under the windows of some output pixels of the chunk, and the distance between rows.
-    fn matrix<'x>(&self, x: &'x [f32], rows: Range<usize>, to: &'x mut Vec<f32>) -> (&'x [f32], usize) {
+    fn matrix<'x>(
+        &self,
+        x: &'x [f32],
+        padded: &[f32],
+        rows: Range<usize>,
+        to: &'x mut Vec<f32>,
+    ) -> (&'x [f32], usize) {
         if self.is_direct() {
             return (&x[rows.start * self.window.pitch..], self.window.pitch);
         }
-        let stride = scratch_stride(pitch(self.depth()));
-        to.resize(to.len().max(rows.len() * stride), 0.0);
-        let (unit, pixels) = (self.input_unit(), self.to.pixels());
-        for (row, to) in rows.zip(to.chunks_exact_mut(stride)) {
-            self.window.gather(&x[row / pixels * unit..][..unit], row % pixels, to);
+        let row = scratch_stride(pitch(self.depth()));
+        to.resize(to.len().max(rows.len() * row), 0.0);
+        let (window, length, pixels) = (self.window, self.window.padded_length(), self.to.pixels());
+        let (mut start, mut to_rows) = (rows.start, &mut to[..]);
+        while start < rows.end {
+            let image = start / pixels;
+            let end = rows.end.min((image + 1) * pixels);
+            let padded = &padded[image * length..][..length];
+            let pixels = start - image * pixels..end - image * pixels;
+            dispatch(self.level, Gather { window, padded, pixels, to: to_rows, row });
+            to_rows = &mut to_rows[(end - start) * row..];
+            start = end;
         }
-        (to, stride)
+        (to, row)
     }
 
     /// `c (+)= a · b` for `[rows, columns, depth]`; a with row and depth strides, b and c with row strides.

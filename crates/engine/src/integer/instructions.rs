@@ -42,12 +42,10 @@ impl Instructions {
     /// Every one this machine can run.
     #[cfg(test)]
     pub(super) fn all_available() -> Vec<Self> {
-        let mut all: Vec<Self> = Level::all_available().map(Self::within).collect();
+        let all = Level::all_available().map(Self::within);
         #[cfg(target_arch = "x86_64")]
-        if all.contains(&Self::Avx512Vnni) {
-            all.push(Self::Avx512Bw);
-        }
-        all
+        let all = all.chain(is_x86_feature_detected!("avx512bw").then_some(Self::Avx512Bw));
+        all.collect()
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The pixels under the kernel are copied side by side ([`super::columns`]), which makes it a pointwise convolution with
 //! `k·k·in` channels, see [`super::pointwise`]. Done for blocks of output rows that stay in cache; a stem takes a few
-//! percent of a network.
+//! percent of a network. Each image is first copied into a border of zeros, so that a window is a few runs of numbers.
 
-use super::columns::Columns;
+use super::columns::{Columns, Gather};
 use super::convolution::{Backward, Forward, Outputs};
 use super::pointwise::{Block, input_product, multiply, output_gradient, weight_gradient};
 use crate::kernels::elementwise::{EpilogueRows, Load, LoadRows, RangeGradients};
@@ -22,17 +22,16 @@ pub(crate) fn forward(
     scratch: &mut [f32],
 ) {
     let plan = op.plan;
-    let (loaded, columns) = scratch.split_at_mut(plan.input_unit());
     let x_row = scratch_stride(pitch(LayerPlan::depth(op.layer)));
     let window = window(op.layer, plan.input_pitch);
+    let (loaded, rest) = scratch.split_at_mut(plan.input_unit());
+    let (padded, columns) = rest.split_at_mut(window.padded_length());
     for (input, output) in input.chunks(plan.input_unit()).zip(output.chunks_mut(plan.unit())) {
-        let image = load_image(op.level, op.load, input, plan, loaded);
+        window.pad(load_image(op.level, op.load, input, plan, loaded), padded);
         for (block, output) in output.chunks_mut(ROW_BLOCK * plan.pitch).enumerate() {
             let rows = output.len() / plan.pitch;
             let pixels = block * ROW_BLOCK..block * ROW_BLOCK + rows;
-            for (pixel, to) in pixels.zip(columns.chunks_exact_mut(x_row)) {
-                window.gather(image, pixel, to);
-            }
+            dispatch(op.level, Gather { window, padded, pixels, to: columns, row: x_row });
             multiply(op, Block { x: columns, x_row, rows }, output, sums.as_deref_mut());
         }
     }
@@ -41,14 +40,15 @@ pub(crate) fn forward(
 pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32]) -> RangeGradients {
     let plan = op.plan;
     let x_row = scratch_stride(pitch(LayerPlan::depth(op.layer)));
+    let window = window(op.layer, plan.input_pitch);
     let (loaded, rest) = scratch.split_at_mut(plan.input_unit());
+    let (padded, rest) = rest.split_at_mut(window.padded_length());
     let (columns, rest) = rest.split_at_mut(ROW_BLOCK * x_row);
     let (column_gradient, dy) = rest.split_at_mut(ROW_BLOCK * x_row);
     let mut ranges = RangeGradients::default();
-    let window = window(op.layer, plan.input_pitch);
     for image in 0..op.kept.len() / plan.unit() {
         let from = image * plan.input_unit()..(image + 1) * plan.input_unit();
-        let x = load_image(op.level, op.load, &op.input[from.clone()], plan, loaded);
+        window.pad(load_image(op.level, op.load, &op.input[from.clone()], plan, loaded), padded);
         if let Some(into) = &mut outputs.input {
             into.kept[from.clone()].fill(0.0);
         }
@@ -56,9 +56,7 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
             let pixels = start..(start + ROW_BLOCK).min(plan.pixels);
             let at = |pixel: usize| image * plan.unit() + pixel * plan.pitch;
             output_gradient(op, at(pixels.start)..at(pixels.end), dy);
-            for (pixel, to) in pixels.clone().zip(columns.chunks_exact_mut(x_row)) {
-                window.gather(x, pixel, to);
-            }
+            dispatch(op.level, Gather { window, padded, pixels: pixels.clone(), to: columns, row: x_row });
             weight_gradient(op, Block { x: columns, x_row, rows: pixels.len() }, dy, outputs.weight);
             if let Some(into) = &mut outputs.input {
                 let width = pitch(LayerPlan::depth(op.layer));
@@ -97,7 +95,8 @@ fn load_image<'a>(
     loaded
 }
 
-fn window(layer: &Layer, pitch: usize) -> Columns {
+/// How the kernel moves over the image.
+pub(crate) fn window(layer: &Layer, pitch: usize) -> Columns {
     let kernel = layer.convolution.kernel();
     Columns {
         size: layer.input_size,

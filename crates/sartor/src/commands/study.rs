@@ -151,8 +151,10 @@ struct Scores(Vec<Accuracy>);
 const SCORES: &str = "scores.json";
 
 fn trained_alone(session: &Session, subnets: &[Subnet]) -> Result<Vec<Accuracy>> {
-    let inputs = session.inputs().section("data", &session.config.data);
-    let inputs = inputs.section("supernet", &session.config.supernet).value("subnets", subnets.len());
+    // Not the whole schedule: networks alone know nothing of shrinking, so another schedule finds them done.
+    let alone = FinetuneSettings::alone(&session.config.supernet);
+    let inputs = session.inputs().section("data", &session.config.data).section("alone", &alone);
+    let inputs = inputs.value("subnets", subnets.len());
     let inputs = inputs.value("images", &session.dataset()?.hash).build();
     let checkpoint = session.folder.checkpoint(STUDY, &inputs, false)?;
     let mut scores: Scores = match checkpoint.read(SCORES)? {

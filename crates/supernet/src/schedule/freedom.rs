@@ -47,6 +47,42 @@ impl Freedom {
         Subnet { blocks }
     }
 
+    /// The smallest subnet among those that are open: as few blocks as may be, each as narrow and with as small a kernel.
+    pub fn smallest_subnet(&self, space: &SearchSpace) -> Subnet {
+        let mut blocks = vec![None; space.blocks().len()];
+        for stage in space.stages() {
+            for (index, active) in stage.range().zip(self.least_activity(space, stage)) {
+                blocks[index] = active.then(|| self.smallest_block(space, index));
+            }
+        }
+        Subnet { blocks }
+    }
+
+    fn least_activity(&self, space: &SearchSpace, stage: &Stage) -> Vec<bool> {
+        match &stage.depth {
+            Depth::Prefix(depths) => {
+                let open = &depths[depths.len().saturating_sub(self.depths)..];
+                let depth = open.first().copied().unwrap_or(stage.blocks);
+                (0..stage.blocks).map(|position| position < depth).collect()
+            }
+            Depth::AnyBlock => {
+                let mut left = self.depths - 1;
+                let mut keep = |index: usize| {
+                    let skip = left > 0 && space.blocks()[index].skippable;
+                    left -= usize::from(skip);
+                    !skip
+                };
+                stage.range().map(&mut keep).collect()
+            }
+        }
+    }
+
+    fn smallest_block(&self, space: &SearchSpace, index: usize) -> Block {
+        let open = self.open_blocks(space, index);
+        let least = open.iter().min_by_key(|block| (block.width, block.kernel));
+        least.copied().unwrap_or_else(|| space.blocks()[index].options.largest())
+    }
+
     fn random_activity(&self, space: &SearchSpace, stage: &Stage, rng: &mut ChaCha8Rng) -> Vec<bool> {
         match &stage.depth {
             Depth::Prefix(depths) => {
@@ -68,17 +104,23 @@ impl Freedom {
 
     fn random_block(&self, space: &SearchSpace, index: usize, rng: &mut ChaCha8Rng) -> Block {
         let options = &space.blocks()[index].options;
-        let (kernels, widths) = (block_kernels(space, index), widths(space, index));
-        let open_kernels = &kernels[..self.kernels.min(kernels.len())];
-        let open_widths = &widths[..self.widths.min(widths.len())];
-        let is_open =
-            |block: &Block| open_kernels.contains(&block.kernel) && open_widths.contains(&block.width);
-        let open: Vec<Block> = match options {
-            Options::Grid { .. } => return grid_block(open_kernels, open_widths, rng),
-            Options::List(blocks) => blocks.iter().copied().filter(is_open).collect(),
-        };
-        open.choose(rng).copied().unwrap_or_else(|| options.largest())
+        if let Options::Grid { .. } = options {
+            let (kernels, widths) = (block_kernels(space, index), widths(space, index));
+            return grid_block(first(&kernels, self.kernels), first(&widths, self.widths), rng);
+        }
+        self.open_blocks(space, index).choose(rng).copied().unwrap_or_else(|| options.largest())
     }
+
+    fn open_blocks(&self, space: &SearchSpace, index: usize) -> Vec<Block> {
+        let (kernels, widths) = (block_kernels(space, index), widths(space, index));
+        let (kernels, widths) = (first(&kernels, self.kernels), first(&widths, self.widths));
+        let is_open = |block: &Block| kernels.contains(&block.kernel) && widths.contains(&block.width);
+        space.blocks()[index].options.all().into_iter().filter(is_open).collect()
+    }
+}
+
+fn first(values: &[usize], count: usize) -> &[usize] {
+    &values[..count.min(values.len())]
 }
 
 fn grid_block(kernels: &[usize], widths: &[usize], rng: &mut ChaCha8Rng) -> Block {
