@@ -17,10 +17,11 @@
 //! looked for by subgradient steps.
 
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 use sartor_space::{Candidate, QuantPolicy, Subnet};
 
 use crate::metric::{Costs, Metric};
-use crate::table::{BlockTable, ChoiceTable, StageTable};
+use crate::table::{BlockTable, ChoiceTable, Row, StageTable};
 
 /// Steps of doubling or bisecting a multiplier; 2^40 times the limit's scale separates any two real costs.
 const DOUBLINGS: usize = 40;
@@ -65,7 +66,8 @@ impl Boltzmann {
     /// The distribution for given multipliers.
     pub fn new(table: &ChoiceTable, tilts: &[Tilt]) -> Self {
         let blocks: Vec<_> = table.blocks.iter().map(|block| BlockSampler::new(block, tilts)).collect();
-        let stages = table.stages.iter().map(|stage| StageSampler::new(stage, &blocks)).collect();
+        let log_weight = |index: usize| blocks[index].log_weight;
+        let stages = table.stages.iter().map(|stage| StageSampler::new(stage, log_weight)).collect();
         Self { blocks, stages }
     }
 
@@ -91,19 +93,6 @@ impl Boltzmann {
     pub fn row(&self, index: usize, rng: &mut impl Rng) -> usize {
         self.blocks[index].draw(rng)
     }
-
-    /// Mean cost under one metric, without the fixed part.
-    fn mean(&self, table: &ChoiceTable, metric: Metric) -> f64 {
-        let block = |index: usize| self.blocks[index].mean(&table.blocks[index], metric);
-        let stage = |(stage, sampler): (&StageTable, &StageSampler)| -> f64 {
-            let chance = |index: usize| match stage.depths {
-                Some(_) => sampler.chance_deeper_than(index - stage.blocks.start),
-                None => 1.0 - self.blocks[index].skip,
-            };
-            stage.blocks.clone().map(|index| chance(index) * block(index)).sum()
-        };
-        table.stages.iter().zip(&self.stages).map(stage).sum()
-    }
 }
 
 impl BlockSampler {
@@ -111,7 +100,7 @@ impl BlockSampler {
         let energies: Vec<f64> = block.rows.iter().map(|row| energy(&row.costs, tilts)).collect();
         let least = energies.iter().copied().fold(f64::INFINITY, f64::min);
         let mut sum = 0.0;
-        let weigh = |(row, energy): (&crate::table::Row, &f64)| {
+        let weigh = |(row, energy): (&Row, &f64)| {
             sum += row.prior * (least - energy).exp();
             sum
         };
@@ -122,16 +111,6 @@ impl BlockSampler {
 
     fn draw(&self, rng: &mut impl Rng) -> usize {
         draw(&self.cumulative, rng)
-    }
-
-    fn mean(&self, block: &BlockTable, metric: Metric) -> f64 {
-        let mut before = 0.0;
-        let mut sum = 0.0;
-        for (row, &upto) in block.rows.iter().zip(&self.cumulative) {
-            sum += (upto - before) * row.costs.get(metric);
-            before = upto;
-        }
-        if before > 0.0 { sum / before } else { 0.0 }
     }
 }
 
@@ -145,11 +124,10 @@ fn skip_chance(skip: f64, log_weight: f64) -> f64 {
 }
 
 impl StageSampler {
-    fn new(stage: &StageTable, blocks: &[BlockSampler]) -> Self {
+    fn new(stage: &StageTable, block_log_weight: impl Fn(usize) -> f64) -> Self {
         let depths = stage.depths.clone().unwrap_or_default();
         let first = stage.blocks.start;
-        let log_weight =
-            |&depth: &usize| -> f64 { (first..first + depth).map(|i| blocks[i].log_weight).sum() };
+        let log_weight = |&depth: &usize| -> f64 { (first..first + depth).map(&block_log_weight).sum() };
         let logs: Vec<f64> = depths.iter().map(log_weight).collect();
         let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut sum = 0.0;
@@ -192,6 +170,39 @@ fn energy(costs: &Costs, tilts: &[Tilt]) -> f64 {
     tilts.iter().map(|tilt| tilt.beta * costs.get(tilt.metric) / tilt.limit).sum()
 }
 
+/// Mean cost under one metric, without the fixed part.
+fn mean(table: &ChoiceTable, tilts: &[Tilt], metric: Metric) -> f64 {
+    let blocks: Vec<_> = table.blocks.par_iter().map(|block| BlockMean::new(block, tilts, metric)).collect();
+    let stage = |stage: &StageTable| -> f64 {
+        let sampler = StageSampler::new(stage, |index| blocks[index].log_weight);
+        let chance = |index: usize| match stage.depths {
+            Some(_) => sampler.chance_deeper_than(index - stage.blocks.start),
+            None => 1.0 - skip_chance(table.blocks[index].skip, blocks[index].log_weight),
+        };
+        stage.blocks.clone().map(|index| chance(index) * blocks[index].mean).sum()
+    };
+    table.stages.iter().map(stage).sum()
+}
+
+/// What the mean needs to know of a block: a [`BlockSampler`] that cannot draw.
+struct BlockMean {
+    log_weight: f64,
+    mean: f64,
+}
+
+impl BlockMean {
+    fn new(block: &BlockTable, tilts: &[Tilt], metric: Metric) -> Self {
+        let least = block.rows.iter().map(|row| energy(&row.costs, tilts)).fold(f64::INFINITY, f64::min);
+        let add = |(weights, costs): (f64, f64), row: &Row| {
+            let weight = row.prior * (least - energy(&row.costs, tilts)).exp();
+            (weights + weight, costs + weight * row.costs.get(metric))
+        };
+        let (weights, costs) = block.rows.iter().fold((0.0, 0.0), add);
+        let log_weight = if block.rows.is_empty() { f64::NEG_INFINITY } else { weights.ln() - least };
+        Self { log_weight, mean: if weights > 0.0 { costs / weights } else { 0.0 } }
+    }
+}
+
 /// The smallest multipliers under which every mean cost is within its limit (as far as the limits can be met).
 pub(crate) fn balance(table: &ChoiceTable, mut tilts: Vec<Tilt>) -> Vec<Tilt> {
     for _ in 0..PASSES.min(2 * tilts.len()) {
@@ -207,8 +218,7 @@ fn balance_one(table: &ChoiceTable, tilts: &[Tilt], chosen: usize) -> f64 {
     let within = |beta: f64| {
         let mut tilts = tilts.to_vec();
         tilts[chosen].beta = beta;
-        let mean = Boltzmann::new(table, &tilts).mean(table, metric);
-        mean + table.fixed.get(metric) <= limit
+        mean(table, &tilts, metric) + table.fixed.get(metric) <= limit
     };
     if within(0.0) {
         return 0.0;
