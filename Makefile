@@ -1,7 +1,7 @@
 # One word for each thing a contributor does; CI runs the same commands (.ci/run).
 PYTHON ?= python3
 
-.PHONY: check test bench bench-vs-pytorch sanitize golden runtime
+.PHONY: check test bench bench-vs-pytorch sanitize arm golden runtime
 
 check:              ## formatting, lints and documentation, warnings denied
 	cargo fmt --all --check
@@ -17,6 +17,11 @@ bench:              ## the engine's step, each op, and the machine's roofline
 bench-vs-pytorch:   ## the engine beside PyTorch, alternating; needs `pip install torch`
 	$(PYTHON) reference/bench_vs_pytorch.py --mode eager eager-nhwc compile compile-nhwc
 	$(PYTHON) reference/layers_vs_pytorch.py
+
+arm:                ## the engine's tests on an emulated Arm processor; needs `gcc-aarch64-linux-gnu`, `qemu-user` and the target of rustup
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+	cargo test --release -p sartor-engine --target aarch64-unknown-linux-gnu
 
 sanitize:           ## the engine's tests under AddressSanitizer, its safe parts under Miri; needs nightly with `miri` and `rust-src`
 	RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/sanitize cargo +nightly test --release -p sartor-engine --target x86_64-unknown-linux-gnu
