@@ -16,7 +16,10 @@ use super::{Bench, Proposal};
 use crate::config::methods::Gradient;
 use crate::stages::search::hunt::Kind;
 
-/// The most probable candidate within the limits.
+/// Share by which what is found may cost less than the controller expects.
+const TOLERANCE: f64 = 0.03;
+
+/// The most probable candidate that costs what the controller expects, within the limits.
 ///
 /// # Errors
 /// An infeasible budget, or divergence.
@@ -47,8 +50,12 @@ pub fn search(
         let mut search =
             Search::new(dataset, choices.clone(), costs, &weights, search_settings, bench.seed())?;
         gradient::run(bench, (name, name), &mut search, aim.reference)?;
-        let window = Window { low: 0.0, high: aim.limit.unwrap_or(f64::MAX) };
-        Ok(search.finish(&[window], &|candidate: &Candidate| domain.allows(candidate))?)
+        let high = aim.limit.unwrap_or(f64::MAX);
+        let expected = search.expected_cost().min(high);
+        // The most probable option of every choice may cost a good deal less than the controller expects to spend.
+        let near = Window { low: (1.0 - TOLERANCE) * expected, high: expected };
+        let windows = [near, Window { low: 0.0, high }];
+        Ok(search.finish(&windows, &|candidate: &Candidate| domain.allows(candidate))?)
     })?;
     gradient::propose(bench, &aim, &choices, &outcome)
 }

@@ -211,7 +211,8 @@ impl<'a, R: Rule> Search<'a, R> {
         self.costs.reference
     }
 
-    fn expected_cost(&self) -> f64 {
+    /// What a candidate drawn from the controller costs on average.
+    pub fn expected_cost(&self) -> f64 {
         let p = gumbel::probabilities(self.choices.all(), &self.state.logits);
         self.expected.value(&self.choices, &p).0
     }

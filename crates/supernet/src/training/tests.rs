@@ -95,3 +95,17 @@ fn another_shape_of_images_is_refused() {
     let (space, dataset) = (SearchSpace::preset("quickstart").unwrap(), fixtures::dataset());
     assert!(Trainer::new(&space, &dataset, fixtures::settings(), SEED).is_err());
 }
+
+#[test]
+fn the_sandwich_rule_sends_the_smallest_subnet_first() {
+    let (space, dataset) = (fixtures::space(), fixtures::dataset());
+    let mut settings = fixtures::settings();
+    let (last, phase) = (settings.phases.len() - 1, settings.phases.last_mut().unwrap());
+    phase.smallest = true;
+    let phase = phase.clone();
+    let mut trainer = Trainer::new(&space, &dataset, settings, SEED).unwrap();
+    trainer.position = Position { phase: last, step: 0 };
+    assert_eq!(trainer.subnet(&phase, 0), space.smallest());
+    let others = (1..8).filter(|&place| trainer.subnet(&phase, place) != space.smallest());
+    assert!(others.count() > 0);
+}
