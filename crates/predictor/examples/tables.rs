@@ -11,33 +11,7 @@ use sartor_space::{Candidate, SearchSpace, Subnet};
 
 const SEEDS: u64 = 2;
 const KNOWN: usize = 200;
-const SPACE: &str = r#"
-name = "table"
-[input]
-size = 32
-channels = 3
-classes = 10
-[stem]
-out_channels = 32
-stride = 1
-[[stage]]
-out_channels = 64
-stride = 2
-blocks = 2
-options = ["skip", "k3e3", "k5e6"]
-[[stage]]
-out_channels = 128
-stride = 2
-blocks = 3
-options = ["skip", "k3e3", "k5e6"]
-[[stage]]
-out_channels = 256
-stride = 2
-blocks = 3
-options = ["skip", "k3e3", "k5e6"]
-[head]
-channels = 1280
-"#;
+const SPACE: &str = include_str!("nas-bench-macro.toml");
 
 /// Per block 0 (skip), 1 or 2.
 type Choices = [usize; 8];

@@ -7,7 +7,7 @@
 use anyhow::Result;
 use sartor_search::{Domain, Metric};
 use sartor_space::Candidate;
-use sartor_supernet::differentiable::derive::Window;
+use sartor_supernet::differentiable::derive::as_expected;
 use sartor_supernet::differentiable::gong::{Search, Settings};
 use sartor_supernet::differentiable::{Choices, Pinned};
 
@@ -15,9 +15,6 @@ use super::gradient::{self, Aim};
 use super::{Bench, Proposal};
 use crate::config::methods::Gradient;
 use crate::stages::search::hunt::Kind;
-
-/// Share by which what is found may cost less than the controller expects.
-const TOLERANCE: f64 = 0.03;
 
 /// The most probable candidate that costs what the controller expects, within the limits.
 ///
@@ -50,11 +47,7 @@ pub fn search(
         let mut search =
             Search::new(dataset, choices.clone(), costs, &weights, search_settings, bench.seed())?;
         gradient::run(bench, (name, name), &mut search, aim.reference)?;
-        let high = aim.limit.unwrap_or(f64::MAX);
-        let expected = search.expected_cost().min(high);
-        // The most probable option of every choice may cost a good deal less than the controller expects to spend.
-        let near = Window { low: (1.0 - TOLERANCE) * expected, high: expected };
-        let windows = [near, Window { low: 0.0, high }];
+        let windows = as_expected(search.expected_cost(), aim.limit.unwrap_or(f64::MAX));
         Ok(search.finish(&windows, &|candidate: &Candidate| domain.allows(candidate))?)
     })?;
     gradient::propose(bench, &aim, &choices, &outcome)

@@ -23,6 +23,16 @@ pub struct Window {
     pub high: f64,
 }
 
+/// Share by which what is found may cost less than the controller expects.
+const TOLERANCE: f64 = 0.03;
+
+/// What the controller expects to spend, at most the limit; where nothing costs that, anything within the limit. The most
+/// probable option of every choice may cost a good deal less than the expectation.
+pub fn as_expected(expected_cost: f64, limit: f64) -> [Window; 2] {
+    let high = expected_cost.min(limit);
+    [Window { low: (1.0 - TOLERANCE) * high, high }, Window { low: 0.0, high: limit }]
+}
+
 /// Windows that are tried below the one that is asked for.
 const LOWERED: usize = 100;
 
@@ -254,6 +264,19 @@ mod tests {
                 assert!((0.99 * target..=1.01 * target + 1e-6).contains(&cost), "{name} at {share}: {cost}");
                 assert!(log <= 0.0);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_found_costs_what_is_expected_or_what_is_allowed() {
+        let (choices, logits, expected) = setting("quickstart");
+        let mean = expected.value(&choices, &gumbel::probabilities(choices.all(), &logits)).0;
+        for limit in [f64::MAX, 0.9 * mean] {
+            let high = limit.min(mean);
+            let windows = as_expected(mean, limit);
+            let found = affordable((&choices, &logits, &expected), &windows, &|_| true).unwrap();
+            let cost = whole(&found.0);
+            assert!((0.97 * high - 1e-6..=high + 1e-6).contains(&cost), "{cost} of {mean}, {limit}");
         }
     }
 

@@ -60,20 +60,8 @@ impl Freedom {
 
     fn least_activity(&self, space: &SearchSpace, stage: &Stage) -> Vec<bool> {
         match &stage.depth {
-            Depth::Prefix(depths) => {
-                let open = &depths[depths.len().saturating_sub(self.depths)..];
-                let depth = open.first().copied().unwrap_or(stage.blocks);
-                (0..stage.blocks).map(|position| position < depth).collect()
-            }
-            Depth::AnyBlock => {
-                let mut left = self.depths - 1;
-                let mut keep = |index: usize| {
-                    let skip = left > 0 && space.blocks()[index].skippable;
-                    left -= usize::from(skip);
-                    !skip
-                };
-                stage.range().map(&mut keep).collect()
-            }
+            Depth::Prefix(depths) => prefix(stage, self.open_depths(depths).first()),
+            Depth::AnyBlock => self.without(stage, |index| space.blocks()[index].skippable),
         }
     }
 
@@ -85,21 +73,25 @@ impl Freedom {
 
     fn random_activity(&self, space: &SearchSpace, stage: &Stage, rng: &mut ChaCha8Rng) -> Vec<bool> {
         match &stage.depth {
-            Depth::Prefix(depths) => {
-                let open = &depths[depths.len().saturating_sub(self.depths)..];
-                let depth = open.choose(rng).copied().unwrap_or(stage.blocks);
-                (0..stage.blocks).map(|position| position < depth).collect()
-            }
-            Depth::AnyBlock => {
-                let mut left = self.depths - 1;
-                let mut keep = |index| {
-                    let skip = left > 0 && may_skip(space, index, rng);
-                    left -= usize::from(skip);
-                    !skip
-                };
-                stage.range().map(&mut keep).collect()
-            }
+            Depth::Prefix(depths) => prefix(stage, self.open_depths(depths).choose(rng)),
+            Depth::AnyBlock => self.without(stage, |index| may_skip(space, index, rng)),
         }
+    }
+
+    /// Ascending, like all of them.
+    fn open_depths<'d>(&self, depths: &'d [usize]) -> &'d [usize] {
+        &depths[depths.len().saturating_sub(self.depths)..]
+    }
+
+    /// All blocks but those that `skip` wants gone, as many as may go.
+    fn without(&self, stage: &Stage, mut skip: impl FnMut(usize) -> bool) -> Vec<bool> {
+        let mut left = self.depths - 1;
+        let mut keep = |index| {
+            let skip = left > 0 && skip(index);
+            left -= usize::from(skip);
+            !skip
+        };
+        stage.range().map(&mut keep).collect()
     }
 
     fn random_block(&self, space: &SearchSpace, index: usize, rng: &mut ChaCha8Rng) -> Block {
@@ -117,6 +109,11 @@ impl Freedom {
         let is_open = |block: &Block| kernels.contains(&block.kernel) && widths.contains(&block.width);
         space.blocks()[index].options.all().into_iter().filter(is_open).collect()
     }
+}
+
+fn prefix(stage: &Stage, depth: Option<&usize>) -> Vec<bool> {
+    let depth = depth.copied().unwrap_or(stage.blocks);
+    (0..stage.blocks).map(|position| position < depth).collect()
 }
 
 fn first(values: &[usize], count: usize) -> &[usize] {
