@@ -3,6 +3,10 @@
 //! Training walks the layers; within a layer the chunks of the batch run in parallel. Inference runs groups of images
 //! in parallel, each through the whole network, so that activations stay in cache. Chunks do not depend on the number
 //! of threads and their sums are added in order, so that results do not either.
+//!
+//! Inference and observation convolve quantized layers in steps: weights and inputs are whole numbers, whose sums are
+//! exact in float32 up to 2^24, and the norm's factor makes them real. In real arithmetic that is the function that was
+//! trained; but it rounds where an integer network does, instead of wherever float32 sums of fractions end up.
 
 mod backward;
 mod forward;
@@ -12,14 +16,14 @@ mod workers;
 use crate::arena::Arena;
 use crate::error::EngineError;
 use crate::kernels::elementwise::{Load, RangeGradients};
-use crate::network::{Activation, Network, NormStatistics, Tap};
+use crate::network::{Activation, Layer, Network, NormStatistics, Tap};
 use crate::ops::expansion::{Correction, Expansion};
 use crate::ops::head::HeadState;
 use crate::ops::moments::Moments;
 use crate::ops::norm::Arrays;
 use crate::ops::quantizer;
 use crate::ops::weights::Kernels;
-use crate::plan::{Plan, Purpose};
+use crate::plan::{LayerPlan, Plan, Purpose};
 use crate::pool::in_pool;
 use crate::simd::{self, Level};
 use workers::Workers;
@@ -235,7 +239,16 @@ fn load<'a>(network: &Network, plan: &Plan, norms: &'a [f32], parameters: &[f32]
         network.layers.get(index).map_or(network.head.input_quantizer, |l| l.input_quantizer);
     let producer = index.checked_sub(1).filter(|&p| network.layers[p].activation == Activation::Relu6);
     let norm = producer.map(|p| Arrays::of(&norms[plan.layers[p].norm.clone()], plan.layers[p].pitch).norm());
-    Load { norm, quantizer: quantizer::prepare(input_quantizer, parameters) }
+    let quantizer = quantizer::prepare(input_quantizer, parameters);
+    let in_steps = plan.layers.get(index).is_some_and(|plan| plan.in_steps);
+    Load { norm, quantizer: quantizer.map(|q| if in_steps { q.counting() } else { q }) }
+}
+
+/// What a 1 in the output of a layer's convolution stands for, per channel.
+fn unit<'a>(layer: &'a Layer, plan: &LayerPlan, parameters: &[f32]) -> impl Fn(usize) -> f64 + use<'a> {
+    let input = quantizer::prepare(layer.input_quantizer, parameters).map_or(1.0, |q| f64::from(q.step));
+    let weights = layer.weight_quantizer.as_ref().filter(|_| plan.in_steps);
+    move |channel| weights.map_or(1.0, |quantizer| input * f64::from(quantizer.step(channel)))
 }
 
 /// Layer `index`, if it is an expansion.

@@ -110,6 +110,11 @@ impl WeightQuantizer {
     pub fn levels(&self) -> f32 {
         ((1u32 << (self.bits - 1)) - 1) as f32
     }
+
+    /// Distance between the levels of an output channel.
+    pub(crate) fn step(&self, channel: usize) -> f32 {
+        self.thresholds[channel] / self.levels()
+    }
 }
 
 /// Activation quantizer with a trainable range v, which is a parameter.

@@ -32,6 +32,13 @@ pub(crate) enum Purpose {
     Observe,
 }
 
+impl Purpose {
+    /// Whether the statistics are given and nothing is learnt.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Infer | Self::Observe)
+    }
+}
+
 /// Places and sizes of one layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LayerPlan {
@@ -63,6 +70,8 @@ pub(crate) struct LayerPlan {
     pub pixels: usize,
     /// The output is not stored: the next layer makes it from this one's input, see [`crate::ops::expansion`].
     pub expands: bool,
+    /// The layer convolves whole numbers: weights, and inputs that are quantized, are counted in steps.
+    pub in_steps: bool,
 }
 
 impl LayerPlan {
@@ -214,6 +223,7 @@ impl Plan {
             plan.weight = take(&mut self.weights, depth * plan.weight_row);
             let wanted = index > 0 || layer.input_quantizer.is_some();
             let transposed = purpose == Purpose::Train && !depthwise && wanted;
+            plan.in_steps = purpose.is_final() && layer.weight_quantizer.is_some();
             plan.transposed_row = scratch_stride(pitch(depth));
             let rows = if transposed { layer.out_channels } else { 0 };
             plan.transposed = take(&mut self.weights, rows * plan.transposed_row);

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::workers::Worker;
-use super::{Executor, Moment, expansion, load};
+use super::{Executor, Moment, expansion, load, unit};
 use crate::error::EngineError;
 use crate::kernels::dispatch;
 use crate::kernels::elementwise::Finish;
@@ -45,7 +45,9 @@ impl Executor {
             self.convolve(network, parameters, index, given.is_none())?;
             let numbers = &mut self.norms[self.plan.layers[index].norm.clone()];
             let statistics = given.map_or(&self.statistics[index], |given| &given[index]);
-            norm::prepare((&network.layers[index]).into(), parameters, statistics, numbers);
+            let layer = &network.layers[index];
+            let unit = unit(layer, &self.plan.layers[index], parameters);
+            norm::prepare(layer.into(), parameters, statistics, unit, numbers);
             self.finish(network, parameters, index);
             self.tick(Moment::Forward(index));
             if let Some(observer) = &mut observer {
@@ -233,7 +235,8 @@ impl Executor {
         self.plan.make(network, GROUP.min(batch), Purpose::Infer);
         self.reserve(network, parameters, self.plan.activations);
         for ((layer, plan), statistics) in network.layers.iter().zip(&self.plan.layers).zip(statistics) {
-            norm::prepare(layer.into(), parameters, statistics, &mut self.norms[plan.norm.clone()]);
+            let unit = unit(layer, plan, parameters);
+            norm::prepare(layer.into(), parameters, statistics, unit, &mut self.norms[plan.norm.clone()]);
         }
         self.head.prepare(&network.head, parameters, batch);
         let group = Group { network, parameters, plan: &self.plan, level: self.level };

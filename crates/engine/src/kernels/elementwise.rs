@@ -31,6 +31,11 @@ pub(crate) struct Quantizer {
 }
 
 impl Quantizer {
+    /// The same, but the result is a number of steps.
+    pub(crate) fn counting(self) -> Self {
+        Self { step: 1.0, ..self }
+    }
+
     /// `round(clamp(x) / step) * step`.
     #[inline(always)]
     pub(crate) unsafe fn apply<V: Vector>(&self, x: V) -> V {

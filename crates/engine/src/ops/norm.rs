@@ -64,15 +64,21 @@ impl<'a> Arrays<'a> {
     }
 }
 
-/// Fills mean, scale and shift from statistics.
-pub(crate) fn prepare(place: Place, parameters: &[f32], statistics: &NormStatistics, numbers: &mut [f32]) {
+/// Fills mean, scale and shift from statistics; `unit` is what a 1 in the output of channel c stands for.
+pub(crate) fn prepare(
+    place: Place,
+    parameters: &[f32],
+    statistics: &NormStatistics,
+    unit: impl Fn(usize) -> f64,
+    numbers: &mut [f32],
+) {
     let pitch = numbers.len() / ARRAYS;
     numbers.fill(0.0);
     for c in 0..place.channels {
         let (mean, inverse) = (f64::from(statistics.mean[c]), inverse(statistics.variance[c]));
         let scale = f64::from(parameters[place.gamma_offset + c]) * inverse;
         numbers[c] = statistics.mean[c];
-        numbers[pitch + c] = scale as f32;
+        numbers[pitch + c] = (scale * unit(c)) as f32;
         numbers[2 * pitch + c] = (f64::from(parameters[place.beta_offset + c]) - mean * scale) as f32;
     }
 }

@@ -41,12 +41,12 @@ pub(crate) fn prepare(
     let columns = layer.out_channels;
     let Some(transform) = &layer.kernel_transform else {
         let row = |r: usize| view_row(layer.weight, r, columns, parameters);
-        pack(row, layer.weight_quantizer.as_ref(), plan.weight_row, packed);
+        pack(row, layer, plan, packed);
         return transpose(packed, plan, columns, transposed);
     };
     let last = kernels.forward(layer, transform, parameters);
     let row = |r: usize| &kernels.kernels[last + r * columns..][..columns];
-    pack(row, layer.weight_quantizer.as_ref(), plan.weight_row, packed);
+    pack(row, layer, plan, packed);
 }
 
 /// Adds the gradient of a layer's parameters, given that of its packed weights (rows of `pitch`).
@@ -98,10 +98,15 @@ fn round_level(value: f32) -> f32 {
 /// One row of fake-quantized weights.
 pub(crate) fn quantize_row(quantizer: Option<&WeightQuantizer>, raw: &[f32], to: &mut [f32]) {
     let Some(quantizer) = quantizer else { return to[..raw.len()].copy_from_slice(raw) };
-    let levels = quantizer.levels();
-    for ((to, &w), &t) in to.iter_mut().zip(raw).zip(quantizer.thresholds.iter()) {
-        let scale = t / levels;
-        *to = round_level(w.clamp(-t, t) / scale) * scale;
+    count_row(quantizer, raw, to);
+    to[..raw.len()].iter_mut().enumerate().for_each(|(c, to)| *to *= quantizer.step(c));
+}
+
+/// One row of weights as numbers of steps.
+fn count_row(quantizer: &WeightQuantizer, raw: &[f32], to: &mut [f32]) {
+    for (c, (to, w)) in to.iter_mut().zip(raw).enumerate() {
+        let threshold = quantizer.thresholds[c];
+        *to = round_level(w.clamp(-threshold, threshold) / quantizer.step(c));
     }
 }
 
@@ -115,15 +120,13 @@ pub(crate) fn add_masked(quantizer: Option<&WeightQuantizer>, raw: &[f32], gradi
     }
 }
 
-fn pack<'a>(
-    row: impl Fn(usize) -> &'a [f32],
-    quantizer: Option<&WeightQuantizer>,
-    stride: usize,
-    packed: &mut [f32],
-) {
-    for (r, to) in packed.chunks_exact_mut(stride).enumerate() {
+fn pack<'a>(row: impl Fn(usize) -> &'a [f32], layer: &Layer, plan: &LayerPlan, packed: &mut [f32]) {
+    for (r, to) in packed.chunks_exact_mut(plan.weight_row).enumerate() {
         let raw = row(r);
-        quantize_row(quantizer, raw, to);
+        match &layer.weight_quantizer {
+            Some(quantizer) if plan.in_steps => count_row(quantizer, raw, to),
+            quantizer => quantize_row(quantizer.as_ref(), raw, to),
+        }
         to[raw.len()..].fill(0.0);
     }
 }

@@ -186,7 +186,7 @@ pub(crate) fn window(
     (0..kernel * kernel).filter_map(move |tap| {
         let row = (y * stride + tap / kernel).wrapping_sub(padding);
         let column = (x * stride + tap % kernel).wrapping_sub(padding);
-        (row < size && column < size).then_some((tap, row * size + column))
+        (row < size && column < size).then(|| (tap, row * size + column))
     })
 }
 
