@@ -5,8 +5,8 @@
 use std::time::Instant;
 
 use sartor_search::strategies::by_name;
-use sartor_search::{AdditiveCosts, Budget, Costs, Metric, Problem, Runner, SearchError};
-use sartor_space::{Block, BlockBits, Layer, SearchSpace};
+use sartor_search::{AdditiveCosts, Budget, Costs, Metric, Problem, Runner};
+use sartor_space::{Block, BlockBits, Candidate, Layer, SearchSpace};
 
 /// BitOps and MACs of the lowered layers.
 struct Prices(SearchSpace);
@@ -35,10 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let domain = Problem::new(&prices.0, &prices, budget).domain()?;
         let prepared = start.elapsed().as_secs_f64();
         let mut runner = Runner::new(&domain, by_name("evolution", &[])?, 0);
-        let outcome = runner.run(|candidates| {
-            let scores: Vec<f64> = candidates.iter().map(|c| domain.costs(c).get(Metric::Macs)).collect();
-            Ok::<_, SearchError>(domain.evaluations(candidates, &scores))
-        })?;
+        let macs = |candidate: &Candidate| domain.costs(candidate).get(Metric::Macs);
+        let outcome = runner.run(|candidates| Ok(candidates.iter().map(macs).collect()))?;
         println!(
             "{{\"name\": \"evolve\", \"bitops_limit\": {limit:.1e}, \"prepare_seconds\": {prepared:.3}, \
              \"seconds\": {:.3}, \"evaluated\": {}}}",

@@ -193,14 +193,13 @@ impl<'a> Domain<'a> {
         })
     }
 
-    /// Puts scores and costs together, as [`Runner`](crate::Runner) wants them.
-    pub fn evaluations(&self, candidates: &[Candidate], scores: &[f64]) -> Vec<Evaluation> {
-        let evaluation = |(candidate, &score): (&Candidate, &f64)| Evaluation {
-            candidate: candidate.clone(),
-            score,
-            costs: self.costs(candidate),
+    /// Puts candidates, their scores and their costs together.
+    pub fn evaluations(&self, candidates: Vec<Candidate>, scores: &[f64]) -> Vec<Evaluation> {
+        let evaluation = |(candidate, &score): (Candidate, &f64)| {
+            let costs = self.costs(&candidate);
+            Evaluation { candidate, score, costs }
         };
-        candidates.par_iter().zip(scores).with_min_len(EVALUATIONS_AT_ONCE).map(evaluation).collect()
+        candidates.into_par_iter().zip(scores).with_min_len(EVALUATIONS_AT_ONCE).map(evaluation).collect()
     }
 
     /// The exact cheapest candidate under an additive metric, whatever the budget; `None` if it does not add up

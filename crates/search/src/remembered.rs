@@ -17,30 +17,22 @@ const MOST: usize = 200_000;
 /// Fewest hashes that are worth another thread.
 const HASHES_AT_ONCE: usize = 32;
 
-/// A score, or the place of the question about it.
-#[derive(Debug, Clone, Copy)]
-enum Score {
-    Known(f64),
-    Asked(usize),
-}
-
-/// A candidate with its hash, which is computed once: candidates are long.
-#[derive(Debug)]
-struct Entry {
-    hash: u64,
-    candidate: Candidate,
-    score: Score,
-}
-
 /// Scores by candidate.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    known: HashTable<Entry>,
+    /// Everything that was ever asked, in order; in the middle of a question also what is being asked.
+    candidates: Vec<Candidate>,
+    /// One per candidate, computed once: candidates are long.
+    hashes: Vec<u64>,
+    scores: Vec<f64>,
+    /// Places of the candidates.
+    places: HashTable<usize>,
     asked: u64,
 }
 
 impl Remembered {
-    /// One score per candidate, in order; `score` is asked about those that are not known, and gives one score each.
+    /// One score per candidate, in order; `score` is asked about those that are not known, each once, and gives one score
+    /// each.
     ///
     /// # Errors
     /// Whatever the score function reports; [`SearchError::WrongCount`] if it does not give one score each.
@@ -49,52 +41,39 @@ impl Remembered {
         candidates: &[Candidate],
         score: impl FnOnce(&[Candidate]) -> Result<Vec<f64>, SearchError>,
     ) -> Result<Vec<f64>, SearchError> {
-        let hashes = hashes(candidates);
-        let (fresh, found) = self.look_up(candidates, &hashes);
-        let scores = ask(&fresh, score).inspect_err(|_| self.forget_questions())?;
-        Ok(self.answer(&hashes, &found, &scores))
-    }
-
-    /// The candidates that nobody asked about, each once, and what is known about all of them.
-    fn look_up(&mut self, candidates: &[Candidate], hashes: &[u64]) -> (Vec<Candidate>, Vec<Score>) {
-        if self.known.len() > MOST {
-            self.known.clear();
+        if self.candidates.len() > MOST {
+            self.forget_from(0);
         }
-        let mut fresh: Vec<Candidate> = Vec::new();
-        let mut found = Vec::with_capacity(candidates.len());
-        for (candidate, &hash) in candidates.iter().zip(hashes) {
-            let known = self.known.find(hash, |entry| entry.hash == hash && entry.candidate == *candidate);
-            found.push(known.map(|entry| entry.score).unwrap_or_else(|| {
-                let score = Score::Asked(fresh.len());
-                let entry = Entry { hash, candidate: candidate.clone(), score };
-                self.known.insert_unique(hash, entry, |entry| entry.hash);
-                fresh.push(candidate.clone());
-                score
-            }));
-        }
-        (fresh, found)
-    }
-
-    /// Notes what came back, at the places of the questions; the score of every candidate.
-    fn answer(&mut self, hashes: &[u64], found: &[Score], scores: &[f64]) -> Vec<f64> {
+        let known = self.candidates.len();
+        let places = self.places_of(candidates);
+        let scores = ask(&self.candidates[known..], score).inspect_err(|_| self.forget_from(known))?;
         self.asked += scores.len() as u64;
-        for (&hash, score) in hashes.iter().zip(found) {
-            let Score::Asked(place) = *score else { continue };
-            let asked = |entry: &Entry| matches!(entry.score, Score::Asked(other) if other == place);
-            if let Some(entry) = self.known.find_mut(hash, asked) {
-                entry.score = Score::Known(scores[place]);
-            }
-        }
-        let value = |score: &Score| match *score {
-            Score::Known(value) => value,
-            Score::Asked(place) => scores[place],
-        };
-        found.iter().map(value).collect()
+        self.scores.extend(scores);
+        Ok(places.into_iter().map(|place| self.scores[place]).collect())
     }
 
-    /// After a failure: what was not answered was never asked.
-    fn forget_questions(&mut self) {
-        self.known.retain(|entry| matches!(entry.score, Score::Known(_)));
+    /// Where each candidate is kept; new ones are put at the end.
+    fn places_of(&mut self, candidates: &[Candidate]) -> Vec<usize> {
+        let place_of = |(candidate, hash): (&Candidate, u64)| {
+            let same = |&place: &usize| self.hashes[place] == hash && self.candidates[place] == *candidate;
+            if let Some(&place) = self.places.find(hash, same) {
+                return place;
+            }
+            let place = self.candidates.len();
+            self.places.insert_unique(hash, place, |&other| self.hashes[other]);
+            self.candidates.push(candidate.clone());
+            self.hashes.push(hash);
+            place
+        };
+        candidates.iter().zip(hashes(candidates)).map(place_of).collect()
+    }
+
+    /// Forgets the candidates from this place on.
+    fn forget_from(&mut self, place: usize) {
+        self.places.retain(|&mut kept| kept < place);
+        self.candidates.truncate(place);
+        self.hashes.truncate(place);
+        self.scores.truncate(place);
     }
 
     /// Candidates that the score function was asked about.

@@ -140,8 +140,8 @@ pub struct State {
     pub rng: ChaCha8Rng,
 }
 
-/// Gives one evaluation per candidate, in order.
-type Evaluate<'e> = dyn FnMut(&[Candidate]) -> Result<Vec<Evaluation>, SearchError> + 'e;
+/// Gives one score per candidate, in order.
+type Score<'s> = dyn FnMut(&[Candidate]) -> Result<Vec<f64>, SearchError> + 's;
 
 /// The loop.
 pub struct Runner<'a> {
@@ -188,17 +188,17 @@ impl<'a> Runner<'a> {
         &self.state
     }
 
-    /// Runs to the end. `evaluate` returns one evaluation per candidate, in order.
+    /// Runs to the end. `score` returns one number per candidate, in order; larger is better.
     ///
     /// # Errors
-    /// Whatever the strategy or `evaluate` reports; [`SearchError::WrongCount`] and [`SearchError::BadScore`] for
+    /// Whatever the strategy or `score` reports; [`SearchError::WrongCount`] and [`SearchError::BadScore`] for
     /// results that cannot be used.
     pub fn run(
         &mut self,
-        mut evaluate: impl FnMut(&[Candidate]) -> Result<Vec<Evaluation>, SearchError>,
+        mut score: impl FnMut(&[Candidate]) -> Result<Vec<f64>, SearchError>,
     ) -> Result<Outcome, SearchError> {
         loop {
-            if let Some(reason) = self.step(&mut evaluate)? {
+            if let Some(reason) = self.step(&mut score)? {
                 return self.outcome(reason);
             }
         }
@@ -208,7 +208,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn step(&mut self, evaluate: &mut Evaluate<'_>) -> Result<Option<StopReason>, SearchError> {
+    pub fn step(&mut self, score: &mut Score<'_>) -> Result<Option<StopReason>, SearchError> {
         if let Some(reason) = self.limit_reached() {
             return Ok(Some(reason));
         }
@@ -216,8 +216,9 @@ impl<'a> Runner<'a> {
         if candidates.is_empty() {
             return Ok(Some(StopReason::Exhausted));
         }
-        let batch = evaluate(&candidates)?;
-        check_batch(&candidates, &batch)?;
+        let scores = score(&candidates)?;
+        check_scores(candidates.len(), &scores)?;
+        let batch = self.domain.evaluations(candidates, &scores);
         self.strategy.tell(&batch);
         let improved = self.record(&batch);
         let stop = self.observe(&batch, improved) == Control::Stop;
@@ -290,12 +291,12 @@ impl<'a> Runner<'a> {
     }
 }
 
-fn check_batch(candidates: &[Candidate], batch: &[Evaluation]) -> Result<(), SearchError> {
-    if batch.len() != candidates.len() {
-        return Err(SearchError::WrongCount { expected: candidates.len(), got: batch.len() });
+fn check_scores(expected: usize, scores: &[f64]) -> Result<(), SearchError> {
+    if scores.len() != expected {
+        return Err(SearchError::WrongCount { expected, got: scores.len() });
     }
-    match batch.iter().position(|evaluation| !evaluation.score.is_finite()) {
-        Some(index) => Err(SearchError::BadScore { index, score: batch[index].score }),
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(index) => Err(SearchError::BadScore { index, score: scores[index] }),
         None => Ok(()),
     }
 }

@@ -5,8 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sartor_search::strategies::{NAMES, by_name};
 use sartor_search::{
-    AdditiveCosts, Budget, Checkpoint, Costs, Domain, Evaluation, Limits, Metric, Outcome, Problem, Runner,
-    SearchError, StopReason, enumerate,
+    AdditiveCosts, Budget, Checkpoint, Control, Costs, Domain, Evaluation, Limits, Metric, ObserverMode,
+    Outcome, Problem, Progress, Runner, SearchError, StopReason, enumerate,
 };
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace};
 
@@ -80,9 +80,8 @@ fn landscape(candidate: &Candidate) -> f64 {
     1.0 - (-0.02 * score).exp()
 }
 
-fn evaluate(domain: &Domain<'_>, candidates: &[Candidate]) -> Vec<Evaluation> {
-    let scores: Vec<f64> = candidates.iter().map(landscape).collect();
-    domain.evaluations(candidates, &scores)
+fn scores(candidates: &[Candidate]) -> Result<Vec<f64>, SearchError> {
+    Ok(candidates.iter().map(landscape).collect())
 }
 
 fn limits(evaluations: u64) -> Limits {
@@ -92,12 +91,12 @@ fn limits(evaluations: u64) -> Limits {
 fn search(domain: &Domain<'_>, name: &str, seed: u64, evaluations: u64) -> (Outcome, Vec<Evaluation>) {
     let mut history = Vec::new();
     let strategy = by_name(name, &[Metric::LatencyMs]).expect("listed");
-    let mut runner = Runner::new(domain, strategy, seed).with_limits(limits(evaluations));
-    let outcome = runner.run(|candidates| {
-        let batch = evaluate(domain, candidates);
-        history.extend(batch.clone());
-        Ok(batch)
-    });
+    let note = |seen: &Progress<'_>| {
+        history.extend(seen.batch.iter().cloned());
+        Control::Continue
+    };
+    let runner = Runner::new(domain, strategy, seed).with_limits(limits(evaluations));
+    let outcome = runner.with_observer(ObserverMode::Always, note).run(scores);
     (outcome.expect("a search"), history)
 }
 
@@ -249,17 +248,16 @@ fn checkpoint_resumes_to_the_same_history() {
                 .with_limits(limits(800))
                 .with_front([Metric::LatencyMs])
         };
-        let mut evaluate = |candidates: &[Candidate]| Ok(evaluate(&domain, candidates));
-        let whole = start().run(&mut evaluate).expect("undisturbed");
+        let whole = start().run(scores).expect("undisturbed");
         let mut killed = start();
         for _ in 0..3 {
-            killed.step(&mut evaluate).expect("step");
+            killed.step(&mut scores).expect("step");
         }
         let text = serde_json::to_string(&killed.checkpoint()).expect("text");
         let checkpoint: Checkpoint = serde_json::from_str(&text).expect("read back");
         let mut resumed = start();
         resumed.resume(&checkpoint).expect("same search");
-        assert_eq!(resumed.run(&mut evaluate).expect("resumed"), whole, "{name}");
+        assert_eq!(resumed.run(scores).expect("resumed"), whole, "{name}");
     }
 }
 
@@ -288,7 +286,7 @@ fn stops_for_the_reason_given() {
     for (limits, reason) in cases {
         let strategy = by_name("evolution", &[]).expect("listed");
         let mut runner = Runner::new(&domain, strategy, 0).with_limits(limits);
-        let outcome = runner.run(|candidates| Ok(evaluate(&domain, candidates))).expect("search");
+        let outcome = runner.run(scores).expect("search");
         assert_eq!(outcome.stop_reason, reason);
     }
 }
@@ -300,8 +298,7 @@ fn useless_evaluations_are_refused() {
     let domain = Problem::new(&space, &prices, Budget::unlimited()).domain().expect("unlimited");
     let runner = || Runner::new(&domain, by_name("random", &[]).expect("listed"), 0);
     assert!(matches!(runner().run(|_| Ok(Vec::new())), Err(SearchError::WrongCount { got: 0, .. })));
-    let nan =
-        |candidates: &[Candidate]| Ok(domain.evaluations(candidates, &vec![f64::NAN; candidates.len()]));
+    let nan = |candidates: &[Candidate]| Ok(vec![f64::NAN; candidates.len()]);
     assert!(matches!(runner().run(nan), Err(SearchError::BadScore { index: 0, .. })));
 }
 
@@ -317,7 +314,7 @@ fn evolution_finds_the_optimum_of_a_small_space() {
         let limits = Limits { generations: 60, ..Limits::default() };
         let found = (0..100u64).filter(|&seed| {
             let mut runner = Runner::new(&domain, strategy(), seed).with_limits(limits);
-            let outcome = runner.run(|candidates| Ok(evaluate(&domain, candidates))).expect("search");
+            let outcome = runner.run(scores).expect("search");
             outcome.best.score == optimum
         });
         let found = found.count();

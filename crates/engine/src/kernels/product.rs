@@ -159,9 +159,12 @@ unsafe fn rows<V: Vector, const R: usize, const N: usize>(
             tile::<V, 4, N>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
             row += 4;
         }
-        while row < rows {
-            tile::<V, 1, N>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
-            row += 1;
+        let (a, c) = (a.add(row * strides.a_row), c.add(row * strides.c_row));
+        match rows - row {
+            0 => {}
+            1 => tile::<V, 1, N>(strides, a, b, c, sums),
+            2 => tile::<V, 2, N>(strides, a, b, c, sums),
+            _ => tile::<V, 3, N>(strides, a, b, c, sums),
         }
     }
     N * V::LANES

@@ -66,7 +66,7 @@ pub fn evolve(bench: &Bench<'_>, domain: &Domain<'_>, keep: usize) -> Result<(Ve
     let outcome = Runner::new(domain, Box::new(Evolution::new(strategy(settings))?), bench.seed())
         .with_limits(Limits { generations: settings.generations as u64, ..Limits::default() })
         .with_observer(ObserverMode::Always, observe)
-        .run(|candidates| score(bench, domain, candidates))?;
+        .run(|candidates| scores(bench, candidates))?;
     let stop_reason = outcome.stop_reason.name();
     Ok((top.sorted(), Evolved { evaluated: outcome.evaluated, stop_reason, history }))
 }
@@ -82,13 +82,7 @@ fn strategy(settings: &Spos) -> Settings {
     }
 }
 
-fn score(
-    bench: &Bench<'_>,
-    domain: &Domain<'_>,
-    candidates: &[Candidate],
-) -> Result<Vec<Evaluation>, SearchError> {
+fn scores(bench: &Bench<'_>, candidates: &[Candidate]) -> Result<Vec<f64>, SearchError> {
     let how = Scoring::Inherited(bench.session.config.method.spos.images);
-    let scores: Vec<f64> =
-        candidates.iter().map(|candidate| bench.accuracy(candidate, how)).collect::<Result<_, _>>()?;
-    Ok(domain.evaluations(candidates, &scores))
+    candidates.iter().map(|candidate| bench.accuracy(candidate, how)).collect()
 }

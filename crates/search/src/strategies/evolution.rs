@@ -95,8 +95,8 @@ impl Strategy for Evolution {
     fn tell(&mut self, evaluations: &[Evaluation]) {
         let mut all: Vec<&Evaluation> = self.parents.iter().chain(evaluations).collect();
         best_first(&mut all);
-        keep_diverse(&mut all, self.settings.parents.div_ceil(3));
-        self.parents = all.into_iter().take(self.settings.parents).cloned().collect();
+        let diverse = all.into_iter().filter(limit_alike(self.settings.parents.div_ceil(3)));
+        self.parents = diverse.take(self.settings.parents).cloned().collect();
     }
 
     fn memory(&self) -> Memory {
@@ -114,15 +114,15 @@ pub(crate) fn best_first(evaluations: &mut Vec<&Evaluation>) {
     evaluations.dedup_by(|a, b| a.candidate == b.candidate);
 }
 
-/// Keeps the first `most` of all evaluations whose candidates have the same active blocks.
-fn keep_diverse(evaluations: &mut Vec<&Evaluation>, most: usize) {
+/// Lets the first `most` of all evaluations pass whose candidates have the same active blocks.
+fn limit_alike(most: usize) -> impl FnMut(&&Evaluation) -> bool {
     let mut counts: BTreeMap<Vec<bool>, usize> = BTreeMap::new();
-    evaluations.retain(|evaluation| {
+    move |evaluation| {
         let active = evaluation.candidate.subnet.blocks.iter().map(Option::is_some).collect();
         let count = counts.entry(active).or_default();
         *count += 1;
         *count <= most
-    });
+    }
 }
 
 pub(crate) fn check_count(setting: &'static str, value: usize) -> Result<(), SearchError> {

@@ -11,7 +11,7 @@ use anyhow::Result;
 use sartor_export::Target;
 use sartor_hardware::CostTable;
 use sartor_search::strategies::by_name;
-use sartor_search::{AdditiveCosts, Budget, Control, Metric, ObserverMode, Problem, Runner, SearchError};
+use sartor_search::{AdditiveCosts, Budget, Control, Metric, ObserverMode, Problem, Runner};
 use sartor_space::{Block, BlockBits, Candidate, SearchSpace, Workload};
 use serde_json::{Value, json};
 
@@ -277,10 +277,9 @@ fn search(prices: &Prices, sensitivity: &Sensitivity, seed: u64) -> Result<(Vec<
     };
     let outcome = Runner::new(&domain, by_name("evolution", &[])?, seed)
         .with_observer(ObserverMode::Always, observe)
-        .run(|candidates: &[Candidate]| -> Result<_, SearchError> {
+        .run(|candidates| {
             let score = |candidate: &Candidate| -predicted(sensitivity, &of_candidate(candidate));
-            let scores: Vec<f64> = candidates.iter().map(score).collect();
-            Ok(domain.evaluations(candidates, &scores))
+            Ok(candidates.iter().map(score).collect())
         })?;
     let evaluated = outcome.evaluated;
     Ok((top.into_keys().collect(), evaluated))

@@ -115,20 +115,14 @@ impl<'a> Asking<'a> {
             return Ok(Answer { gap, ..answer });
         };
         let started = Instant::now();
-        let scores = self.scores(&all)?;
-        let evaluations = domain.evaluations(&all, &scores);
+        let (count, scores) = (all.len() as u64, self.scores(&all)?);
+        let evaluations = domain.evaluations(all, &scores);
         let first = answer.best.clone();
         let better =
             |best: Evaluation, other: Evaluation| if other.score > best.score { other } else { best };
         let best = evaluations.into_iter().fold(first, better);
         let seconds = answer.seconds + started.elapsed().as_secs_f64();
-        Ok(Answer {
-            best,
-            evaluated: answer.evaluated + all.len() as u64,
-            seconds,
-            gap: Some(TRIED),
-            ..answer
-        })
+        Ok(Answer { best, evaluated: answer.evaluated + count, seconds, gap: Some(TRIED), ..answer })
     }
 
     /// How much more than the best any candidate could have by this predictor, if it adds up over blocks.
@@ -166,7 +160,7 @@ impl<'a> Asking<'a> {
                     see(seen.batch);
                     Control::Continue
                 })
-                .run(|candidates| Ok(domain.evaluations(candidates, &self.scores(candidates)?)))
+                .run(|candidates| self.scores(candidates))
         };
         let outcome = in_pool(search)?;
         Ok(Answer {

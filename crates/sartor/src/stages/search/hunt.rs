@@ -188,10 +188,7 @@ fn loop_in_pool(
         .with_limits(sartor_search::Limits { generations: settings.generations as u64, ..Default::default() })
         .with_front([Metric::LatencyMs, Metric::EnergyMj])
         .with_observer(ObserverMode::Always, observe)
-        .run(|candidates| {
-            let scores = known.scores(candidates, |fresh| score(predictor, fresh))?;
-            Ok(domain.evaluations(candidates, &scores))
-        })?;
+        .run(|candidates| known.scores(candidates, |fresh| score(predictor, fresh)))?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Found { history, tried, top: top.sorted(), ..Found::of(kind, outcome, seconds) })
 }
