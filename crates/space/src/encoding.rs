@@ -88,7 +88,8 @@ impl Encoding {
     /// Positions of all ones: architecture first, then policy (shifted by
     /// [`architecture_len`](Self::architecture_len)).
     pub fn active_features(&self, candidate: &Candidate) -> Vec<u32> {
-        let mut active = vec![];
+        // Two for kernel and width, one for each bit-width.
+        let mut active = Vec::with_capacity((2 + self.slots.len()) * candidate.subnet.blocks.len());
         for (index, block) in candidate.subnet.active() {
             active.extend(self.block_features(index, block));
         }

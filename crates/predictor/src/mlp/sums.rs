@@ -70,9 +70,11 @@ impl Steps {
 
 /// Members of the first set that are not in the second.
 fn difference(first: &[u64], second: &[u64]) -> Vec<u32> {
-    let mut members = Vec::new();
-    for (index, &word) in first.iter().enumerate() {
-        let mut left = word & !second.get(index).copied().unwrap_or(0);
+    let left = |(index, word): (usize, &u64)| word & !second.get(index).copied().unwrap_or(0);
+    let count: u32 = first.iter().enumerate().map(left).map(u64::count_ones).sum();
+    let mut members = Vec::with_capacity(count as usize);
+    for (index, word) in first.iter().enumerate() {
+        let mut left = left((index, word));
         while left != 0 {
             members.push((index * WORD) as u32 + left.trailing_zeros());
             left &= left - 1;
