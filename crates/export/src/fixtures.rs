@@ -234,6 +234,34 @@ impl Nodes {
         self
     }
 
+    /// The weights of a node under other extents, of which there are as many.
+    pub fn extents(mut self, name: &str, dims: &[i64]) -> Self {
+        let constants = self.graph.initializer.iter_mut().filter(|data| data.name.as_deref() == Some(name));
+        constants.for_each(|data| data.dims = dims.to_vec());
+        self
+    }
+
+    /// A node of its own that puts zeros around what another node reads: `[top, left, bottom, right]`.
+    pub fn framed(mut self, node: &str, [top, left, bottom, right]: [i64; 4]) -> Self {
+        let Some(place) = self.graph.node.iter().position(|own| own.name.as_deref() == Some(node)) else {
+            return self;
+        };
+        let (name, pads) = (format!("{node}.frame"), format!("{node}.frame.pads"));
+        let source = std::mem::replace(&mut self.graph.node[place].input[0], name.clone());
+        self.graph.initializer.push(TensorData {
+            dims: vec![8],
+            data_type: Some(DataType::Int64 as i32),
+            name: Some(pads.clone()),
+            int64_data: vec![0, 0, top, left, 0, 0, bottom, right],
+            ..Default::default()
+        });
+        self.node(&name, "Pad", &[&source, &pads], vec![]);
+        if let Some(frame) = self.graph.node.pop() {
+            self.graph.node.insert(place, frame);
+        }
+        self
+    }
+
     /// Without a node, which must be the last one.
     pub fn without(mut self, name: &str) -> Self {
         self.graph.node.retain(|node| node.name.as_deref() != Some(name));

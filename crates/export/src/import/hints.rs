@@ -1,7 +1,7 @@
 //! What can be done about a node that cannot be quantized.
 
 /// Operators by what helps, in the words of who exports networks.
-const HINTS: [(&[&str], &str); 9] = [
+const HINTS: [(&[&str], &str); 8] = [
     (
         &[
             "HardSwish",
@@ -45,25 +45,26 @@ const HINTS: [(&[&str], &str); 9] = [
         "the file is quantized or optimised for one runtime already: give the float network as it was exported",
     ),
     (
-        &["Pad"],
-        "write the padding into the convolution behind it (`pads`); exporters do so where it is a setting of the layer",
-    ),
-    (
         &["If", "Loop", "Scan", "Shape", "Cast", "Unsqueeze", "Expand", "Where"],
         "the graph computes with shapes: export it for one image size and simplify it (`onnxsim`)",
     ),
 ];
 
 /// What is understood of operators that are, by their names.
-const LIMITS: [(&[&str], &str); 7] = [
+const LIMITS: [(&[&str], &str); 8] = [
     (
         &["Conv"],
-        "understood: square kernels of up to 31, one stride for both directions, no dilation, up to 32 groups or one per \
-         channel, constant float weights inside the file",
+        "understood: kernels that reach up to 31 pixels, one stride for both directions, padding that leaves the image \
+         square, up to 32 groups or one per channel, constant float weights inside the file",
+    ),
+    (
+        &["Pad"],
+        "understood: constant zeros around an image, up to 31 on a side, in front of a convolution or a pool",
     ),
     (
         &["MaxPool", "AveragePool"],
-        "understood: square windows, the same padding on all sides (counted, in an average), no `ceil_mode`, no dilation",
+        "understood: square windows, the same padding on all sides (counted, in an average), no dilation, `ceil_mode` where \
+         it changes nothing",
     ),
     (
         &["Gemm", "MatMul"],

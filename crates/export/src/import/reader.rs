@@ -2,9 +2,10 @@
 //!
 //! Conv (dense, depthwise), BatchNormalization, Relu, Clip, Add, MaxPool, AveragePool, GlobalAveragePool, ReduceMean
 //! over the image, Flatten, Reshape, Squeeze, Gemm, MatMul; Identity, Dropout and a Softmax at the end are passed
-//! over. Norms and activations go into the step whose only reader they are, activations also through max pools. Groups
-//! of channels become dense convolutions and uneven padding larger kernels, both with zeros: the same function, and
-//! [`notes`](ImportedNetwork::notes) tells what it costs. Everything else is refused by the node's name.
+//! over. Norms and activations go into the step whose only reader they are, activations also through max pools, zeros
+//! that a Pad puts around an image into the convolution or pool behind it. Groups of channels become dense convolutions;
+//! kernels that are not square, taps that are apart and uneven padding become larger kernels: all with zeros, the same
+//! function, and [`notes`](ImportedNetwork::notes) tells what it costs. Everything else is refused by the node's name.
 
 use std::collections::HashMap;
 
@@ -16,11 +17,14 @@ use crate::error::Result;
 use crate::fold::{EPSILON, Norm};
 use crate::onnx::message::{Graph, Model, Node};
 use graph::{Names, extents, float, integer, malformed, name, operator, unsupported};
+use taps::Sides;
 
 mod convolution;
 mod graph;
 mod numbers;
+mod padding;
 mod pools;
+mod taps;
 
 /// Operator sets whose operators mean what is read here.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
@@ -69,6 +73,8 @@ struct Known {
     value: ValueId,
     /// Seen as `[batch, features]`.
     flat: bool,
+    /// Zeros that a node has put around the image.
+    around: Sides,
 }
 
 struct Reader<'a> {
@@ -106,7 +112,7 @@ impl<'a> Reader<'a> {
                 image.size
             )));
         }
-        let known = HashMap::from([(name, Known { value: 0, flat: false })]);
+        let known = HashMap::from([(name, Known { value: 0, flat: false, around: [0; 4] })]);
         Ok(Self { names, known, steps: vec![], shapes: vec![image], ended: false, notes: vec![] })
     }
 
@@ -124,6 +130,7 @@ impl<'a> Reader<'a> {
             "Relu" => self.activation(node, Activation::Relu)?,
             "Clip" => self.clip(node)?,
             "Add" => self.add(node)?,
+            "Pad" => self.pad(node)?,
             "MaxPool" => self.max_pool(node)?,
             "AveragePool" => self.average_pool(node)?,
             "GlobalAveragePool" => self.global_pool(node)?,
@@ -144,6 +151,17 @@ impl<'a> Reader<'a> {
     }
 
     fn input(&self, node: &Node, place: usize) -> Result<Known> {
+        let known = self.framed(node, place)?;
+        match known.around {
+            [0, 0, 0, 0] => Ok(known),
+            _ => {
+                Err(unsupported(node, "zeros around its input, which only a convolution or a pool takes in"))
+            }
+        }
+    }
+
+    /// The input with the zeros around it.
+    fn framed(&self, node: &Node, place: usize) -> Result<Known> {
         let name = node.input.get(place).ok_or_else(|| unsupported(node, format!("no input {place}")))?;
         let known = self.known.get(name.as_str()).copied();
         known.ok_or_else(|| unsupported(node, format!("input `{name}`, which nothing has written")))
@@ -151,11 +169,17 @@ impl<'a> Reader<'a> {
 
     /// The input as an image.
     fn image(&self, node: &Node) -> Result<ValueId> {
-        let known = self.input(node, 0)?;
+        self.input(node, 0)?;
+        Ok(self.framed_image(node)?.0)
+    }
+
+    /// The input as an image, and the zeros around it.
+    fn framed_image(&self, node: &Node) -> Result<(ValueId, Sides)> {
+        let known = self.framed(node, 0)?;
         if known.flat && self.shapes[known.value].size > 1 {
             return Err(unsupported(node, "flattened features where an image is expected"));
         }
-        Ok(known.value)
+        Ok((known.value, known.around))
     }
 
     fn push(&mut self, node: &Node, input: ValueId, work: Work, shape: Shape) -> Result<Known> {
@@ -169,7 +193,7 @@ impl<'a> Reader<'a> {
         let name = self.free_name(name(node));
         self.steps.push(Step { name, input, work });
         self.shapes.push(shape);
-        Ok(Known { value: self.shapes.len() - 1, flat: false })
+        Ok(Known { value: self.shapes.len() - 1, flat: false, around: [0; 4] })
     }
 
     /// A name that no other step has, and none of the exported files' own values.
@@ -296,6 +320,7 @@ impl<'a> Reader<'a> {
 
     fn finish(self, graph: &Graph) -> Result<ImportedNetwork> {
         let output = graph.output.first().and_then(|output| self.known.get(output.name.as_deref()?));
+        let output = output.filter(|output| output.around == [0; 4]);
         let last = self.steps.last();
         let ends = last.is_some_and(|step| {
             let linear = step

@@ -160,23 +160,21 @@ fn short_floats_and_automatic_padding_are_read() {
 
 /// Every value of a network, computed from the definition of its operators in `f64`: `[channels, size, size]`.
 fn convolve(image: &[f64], size: usize, layer: &Direct) -> Vec<f64> {
-    let Direct { weights, bias, groups, kernel, stride, pads: [top, left, bottom, _] } = *layer;
-    let (inputs, outputs) = (image.len() / (size * size), bias.len());
-    let to = (size + top + bottom - kernel) / stride + 1;
+    let Direct { weights, bias, groups, kernel: [height, width], apart, stride, pads } = *layer;
+    let [top, left, bottom, _] = pads;
+    let (inputs, outputs) = (image.len() / (size * size) / groups, bias.len());
+    let to = (size + top + bottom - ((height - 1) * apart + 1)) / stride + 1;
+    let at = |start: usize, tap: usize, border: usize| {
+        (start * stride + tap * apart).checked_sub(border).filter(|&at| at < size)
+    };
     let mut sums = vec![0.0; outputs * to * to];
     for (place, sum) in sums.iter_mut().enumerate() {
         let (output, row, column) = (place / (to * to), place / to % to, place % to);
         *sum = f64::from(bias[output]);
-        for (place, weight) in weights[output * inputs / groups * kernel * kernel..]
-            .iter()
-            .enumerate()
-            .take(inputs / groups * kernel * kernel)
-        {
-            let (input, i, j) = (place / (kernel * kernel), place / kernel % kernel, place % kernel);
-            let input = output / (outputs / groups) * (inputs / groups) + input;
-            let at = |start: usize, tap: usize, border: usize| {
-                (start * stride + tap).checked_sub(border).filter(|&at| at < size)
-            };
+        let filter = &weights[output * inputs * height * width..][..inputs * height * width];
+        for (place, weight) in filter.iter().enumerate() {
+            let (input, i, j) = (place / (height * width), place / width % height, place % width);
+            let input = output / (outputs / groups) * inputs + input;
             if let (Some(y), Some(x)) = (at(row, i, top), at(column, j, left)) {
                 *sum += f64::from(*weight) * image[(input * size + y) * size + x];
             }
@@ -190,7 +188,9 @@ struct Direct<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
     groups: usize,
-    kernel: usize,
+    kernel: [usize; 2],
+    /// Pixels from tap to tap.
+    apart: usize,
     stride: usize,
     pads: [usize; 4],
 }
@@ -213,41 +213,89 @@ fn channels_first(values: &[f32], channels: usize) -> Vec<f64> {
 }
 
 #[test]
-fn groups_and_uneven_padding_compute_what_they_say() {
-    let uneven = fixtures::chain(3, true).integers("stem", "pads", &[0, 0, 1, 1]);
-    let apart = fixtures::chain(3, true).integers("stem", "pads", &[0, 1, 2, 1]);
-    let depthwise = fixtures::chain(3, true).integers("spread", "pads", &[2, 2, 1, 1]);
-    for (name, nodes, node, index, groups, stride, pads, note) in [
+fn groups_taps_and_padding_of_any_kind_compute_what_they_say() {
+    let (chain, groups) = (|| fixtures::chain(3, true), || fixtures::groups(4));
+    let padded = |node: &str, pads: &[i64]| chain().integers(node, "pads", pads);
+    let apart = |pads: &[i64]| padded("stem", pads).integers("stem", "dilations", &[2, 2]);
+    let row = padded("stem", &[0, 4, 0, 4]).extents("stem.weight", &[8, 2, 1, 9]);
+    let stem =
+        Direct { weights: &[], bias: &[], groups: 1, kernel: [3; 2], apart: 1, stride: 2, pads: [1; 4] };
+    let uneven = Direct { pads: [0, 0, 1, 1], ..stem };
+    let square = "a kernel of 4 instead of 3: 1.8 times";
+    for (name, nodes, node, index, layer, note) in [
+        ("same", chain().same_padding("stem"), "stem", 0, uneven, square),
+        ("uneven", padded("stem", &[0, 0, 1, 1]), "stem", 0, uneven, square),
         (
-            "same",
-            fixtures::chain(3, true).same_padding("stem"),
+            "very uneven",
+            padded("stem", &[0, 1, 2, 1]),
             "stem",
             0,
-            1,
-            2,
-            [0, 0, 1, 1],
-            "a kernel of 4 instead of 3: 1.8 times",
+            Direct { pads: [0, 1, 2, 1], ..stem },
+            "a kernel of 5 instead of 3",
         ),
-        ("uneven", uneven, "stem", 0, 1, 2, [0, 0, 1, 1], "a kernel of 4 instead of 3: 1.8 times"),
-        ("apart", apart, "stem", 0, 1, 2, [0, 1, 2, 1], "a kernel of 5 instead of 3"),
-        ("depthwise", depthwise, "spread", 1, 8, 1, [2, 2, 1, 1], "a kernel of 4 instead of 3"),
+        (
+            "depthwise",
+            padded("spread", &[2, 2, 1, 1]),
+            "spread",
+            1,
+            Direct { groups: 8, stride: 1, pads: [2, 2, 1, 1], ..stem },
+            "a kernel of 4 instead of 3",
+        ),
+        ("a frame", padded("stem", &[0; 4]).framed("stem", [0, 0, 1, 1]), "stem", 0, uneven, square),
+        (
+            "a frame and padding",
+            chain().framed("stem", [1, 1, 0, 0]),
+            "stem",
+            0,
+            Direct { pads: [2, 2, 1, 1], ..stem },
+            square,
+        ),
+        (
+            "apart",
+            apart(&[2; 4]),
+            "stem",
+            0,
+            Direct { apart: 2, pads: [2; 4], ..stem },
+            "a kernel of 5 instead of 3, 2 apart: 2.8 times",
+        ),
+        (
+            "apart and uneven",
+            apart(&[1, 1, 2, 2]),
+            "stem",
+            0,
+            Direct { apart: 2, pads: [1, 1, 2, 2], ..stem },
+            "a kernel of 6 instead of 3, 2 apart",
+        ),
+        (
+            "a row",
+            row,
+            "stem",
+            0,
+            Direct { kernel: [1, 9], pads: [0, 4, 0, 4], ..stem },
+            "a kernel of 9 instead of 1×9: 9.0 times",
+        ),
         (
             "halves",
-            fixtures::groups(4),
+            groups(),
             "halves",
             1,
-            2,
-            1,
-            [1; 4],
+            Direct { groups: 2, stride: 1, ..stem },
             "2 groups become one dense convolution of 2 times",
         ),
-        ("pairs", fixtures::groups(4), "pairs", 2, 12, 1, [1; 4], "12 groups become one dense"),
+        (
+            "pairs",
+            groups(),
+            "pairs",
+            2,
+            Direct { groups: 12, stride: 1, ..stem },
+            "12 groups become one dense",
+        ),
     ] {
         let (weights, bias) = nodes.weights(node);
         let network = read(nodes).unwrap();
         let (input, got) = first_sums(&network, index, &pixels(1, 5));
         let from = network.shape(index);
-        let layer = Direct { weights: &weights, bias: &bias, groups, kernel: 3, stride, pads };
+        let layer = Direct { weights: &weights, bias: &bias, ..layer };
         let want = convolve(&channels_first(&input, from.channels), from.size, &layer);
         let got = channels_first(&got, bias.len());
         assert_eq!(got.len(), want.len(), "{name}");
@@ -255,7 +303,7 @@ fn groups_and_uneven_padding_compute_what_they_say() {
         assert!(worst < f64::from(FLOAT_TOLERANCE), "{name}: {worst}");
         assert!(
             network.notes().iter().any(|own| own.contains(note) && own.contains(&format!("`{node}` (Conv)"))),
-            "{:?}",
+            "{name}: {:?}",
             network.notes()
         );
         let pixels = pixels(4, 8);
@@ -264,6 +312,18 @@ fn groups_and_uneven_padding_compute_what_they_say() {
         let worst = float.iter().zip(&integer).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 0.05 * spread, "{name} at 8 bits: {worst} of {spread}");
     }
+}
+
+/// Zeros around an image of no negative numbers are padding; a size that need not be rounded up is the size.
+#[test]
+fn pools_take_in_zeros_and_sizes_that_fit() {
+    let pool = || fixtures::plain(3).integers("first.pool", "kernel_shape", &[3, 3]);
+    let padded = read(pool().integers("first.pool", "pads", &[1; 4])).unwrap();
+    assert_eq!(read(pool().framed("first.pool", [1; 4])).unwrap(), padded);
+    let fits = fixtures::plain(3).integers("first.pool", "ceil_mode", &[1]);
+    assert_eq!(read(fits).unwrap(), read(fixtures::plain(3)).unwrap());
+    let below = read(fixtures::pools(3, true).framed("first.pool", [1; 4])).unwrap_err();
+    assert!(below.to_string().contains("numbers below 0"), "{below}");
 }
 
 #[test]
@@ -395,7 +455,18 @@ fn refusals_name_node_operator_and_a_way_on() {
             "`first.relu` (Einsum): is not among",
             "understood: Conv,",
         ),
-        (chain().integers("stem", "dilations", &[2, 2]), "`stem` (Conv): a dilated", "no dilation"),
+        (
+            chain().integers("stem", "dilations", &[20, 20]),
+            "`stem` (Conv): a kernel of 3, 20 apart",
+            "reach up to",
+        ),
+        (chain().integers("stem", "dilations", &[0, 1]), "`stem` (Conv): `dilations` [0, 1]", "reach up to"),
+        (
+            chain().framed("spread.relu", [1; 4]),
+            "`spread.relu` (Relu): zeros around its input",
+            "behind a convolution",
+        ),
+        (chain().framed("spread", [-1; 4]), "`spread.frame` (Pad): `pads` [0, 0, -1", "constant zeros"),
         (
             chain().integers("stem", "strides", &[1, 2]),
             "`stem` (Conv): `strides` [1, 2]",
@@ -404,14 +475,14 @@ fn refusals_name_node_operator_and_a_way_on() {
         (
             chain().integers("stem", "pads", &[3; 4]),
             "`stem` (Conv): a kernel of 3 with padding",
-            "square kernels",
+            "reach up to",
         ),
         (
             chain().integers("stem", "pads", &[0, 1, 0, 0]),
-            "`stem` (Conv): padding [0, 1, 0, 0]",
-            "square kernels",
+            "`stem` (Conv): a kernel of 3 with padding [0, 1, 0, 0] that no",
+            "reach up to",
         ),
-        (chain().integers("stem", "pads", &[-1; 4]), "`stem` (Conv): `pads` [-1", "square kernels"),
+        (chain().integers("stem", "pads", &[-1; 4]), "`stem` (Conv): `pads` [-1", "reach up to"),
         (
             groups().integers("halves", "group", &[3]),
             "`halves` (Conv): weights [12, 4, 3, 3] in 3 groups",
@@ -428,8 +499,8 @@ fn refusals_name_node_operator_and_a_way_on() {
             "same padding",
         ),
         (
-            plain().integers("first.pool", "ceil_mode", &[1]),
-            "`first.pool` (MaxPool): a window of 2",
+            plain().integers("first.pool", "ceil_mode", &[1]).integers("first.pool", "kernel_shape", &[3, 3]),
+            "`first.pool` (MaxPool): a window of 3",
             "`ceil_mode`",
         ),
         (

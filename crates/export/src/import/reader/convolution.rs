@@ -1,58 +1,28 @@
 //! Convolutions and fully connected layers.
 
 use super::super::{Activation, ImportedConvolution, Shape, Work};
-use super::graph::{float, integer, integers, square, text, unsupported};
+use super::graph::{float, integer, unsupported};
+use super::taps::{LARGEST_KERNEL, MOST_WEIGHTS, Square, Taps};
 use super::{Known, Reader};
 use crate::error::Result;
 use crate::fold::Norm;
 use crate::onnx::message::Node;
 
-/// Largest side of a kernel.
-const LARGEST_KERNEL: usize = 31;
 /// Most groups that become a dense convolution.
 const MOST_GROUPS: usize = 32;
-/// Most weights of such a convolution.
-const MOST_WEIGHTS: usize = 1 << 24;
-
-/// A kernel with zeros around it.
-struct Wide {
-    kernel: usize,
-    padding: usize,
-    /// Rows of zeros in front.
-    top: usize,
-    /// Columns of zeros in front.
-    left: usize,
-}
-
-impl Wide {
-    /// `[…, wide, wide]` of `[…, kernel, kernel]`.
-    fn place(&self, values: Vec<f32>, kernel: usize) -> Vec<f32> {
-        if self.kernel == kernel {
-            return values;
-        }
-        let taps = self.kernel * self.kernel;
-        let mut all = vec![0.0; values.len() / (kernel * kernel) * taps];
-        for (to, from) in all.chunks_exact_mut(taps).zip(values.chunks_exact(kernel * kernel)) {
-            for (row, from) in from.chunks_exact(kernel).enumerate() {
-                to[(self.top + row) * self.kernel + self.left..][..kernel].copy_from_slice(from);
-            }
-        }
-        all
-    }
-}
 
 impl<'a> Reader<'a> {
     pub(super) fn convolution(&mut self, node: &'a Node) -> Result<Known> {
-        let input = self.image(node)?;
+        let (input, around) = self.framed_image(node)?;
         let (dims, values) = self.names.wanted(node, 1)?;
         let from = self.shapes[input];
-        let &[outputs, inputs, kernel, width] = &dims[..] else {
+        let &[outputs, inputs, height, width] = &dims[..] else {
             return Err(unsupported(node, format!("weights of shape {dims:?}")));
         };
         let groups = usize::try_from(integer(node, "group", 1)).unwrap_or(0);
         let grouped = groups > 0 && groups.checked_mul(inputs) == Some(from.channels);
         let shared = groups > 0 && outputs.is_multiple_of(groups) && outputs > 0;
-        if kernel != width || kernel == 0 || kernel > LARGEST_KERNEL || !grouped || !shared {
+        if height.min(width) == 0 || height.max(width) > LARGEST_KERNEL || !grouped || !shared {
             let what = format!("weights {dims:?} in {groups} groups on {} channels", from.channels);
             return Err(unsupported(node, what));
         }
@@ -60,10 +30,13 @@ impl<'a> Reader<'a> {
         let values =
             if depthwise || groups == 1 { values } else { self.ungroup(node, values, &dims, groups)? };
         let inputs = if depthwise { 1 } else { from.channels };
-        let (stride, sides) = geometry(node, kernel, from.size)?;
-        let wide = self.widen(node, kernel, sides)?;
-        let values = wide.place(values, kernel);
-        let Wide { kernel, padding, .. } = wide;
+        let taps = Taps::of(node, [height, width], around, from.size)?;
+        let square = taps.squared(node)?;
+        if let Some(note) = taps.note(&square) {
+            self.note(node, note);
+        }
+        let values = taps.spread(node, &square, values)?;
+        let (Square { kernel, padding, .. }, stride) = (square, taps.stride);
         let size = (from.size + 2 * padding - kernel) / stride + 1;
         let weight = rows_first(&values, outputs, inputs, kernel * kernel);
         let bias = self.bias_of(node, 2, outputs)?;
@@ -89,25 +62,6 @@ impl<'a> Reader<'a> {
             dense[(output * groups + group) * length..][..length].copy_from_slice(values);
         }
         Ok(dense)
-    }
-
-    /// Equal padding on all sides, with zeros around the kernel that make up for it.
-    fn widen(&mut self, node: &Node, kernel: usize, [top, left, bottom, right]: [usize; 4]) -> Result<Wide> {
-        let padding = top.max(left).max(bottom).max(right);
-        let wide = kernel + 2 * padding - top - bottom;
-        if top + bottom != left + right || wide > LARGEST_KERNEL {
-            let what = format!("padding {:?} that no square kernel makes up for", [top, left, bottom, right]);
-            return Err(unsupported(node, what));
-        }
-        if wide > kernel {
-            let more = (wide * wide) as f64 / (kernel * kernel) as f64;
-            let what = format!(
-                "padding that differs from side to side becomes a kernel of {wide} instead of {kernel}: {more:.1} times \
-                 the products"
-            );
-            self.note(node, what);
-        }
-        Ok(Wide { kernel: wide, padding, top: padding - top, left: padding - left })
     }
 
     pub(super) fn gemm(&mut self, node: &'a Node) -> Result<Known> {
@@ -208,57 +162,4 @@ fn rows_first(values: &[f32], outputs: usize, inputs: usize, taps: usize) -> Vec
     let row =
         |tap: usize| (0..inputs).flat_map(move |input| (0..outputs).map(move |output| (tap, input, output)));
     (0..taps).flat_map(row).map(|(tap, input, output)| values[place(tap, input, output)]).collect()
-}
-
-/// Stride, and padding at the top, the left, the bottom and the right.
-fn geometry(node: &Node, kernel: usize, size: usize) -> Result<(usize, [usize; 4])> {
-    let stride = square(node, "strides", 1)?;
-    if square(node, "dilations", 1)? != 1 || stride == 0 {
-        return Err(unsupported(node, "a dilated convolution, or no stride"));
-    }
-    let sides = sides(node, kernel, stride, size)?;
-    let [top, left, bottom, right] = sides;
-    let small = kernel > size + (top + bottom).min(left + right);
-    if small || sides.iter().any(|&side| side >= kernel) {
-        return Err(unsupported(
-            node,
-            format!("a kernel of {kernel} with padding {sides:?} on {size} pixels"),
-        ));
-    }
-    Ok((stride, sides))
-}
-
-/// Padding that is the same on all sides.
-pub(super) fn padding(node: &Node, kernel: usize, stride: usize, size: usize) -> Result<usize> {
-    let sides = sides(node, kernel, stride, size)?;
-    match sides.iter().all(|&side| side == sides[0]) {
-        true => Ok(sides[0]),
-        false => {
-            Err(unsupported(node, format!("a pool with padding {sides:?} that differs from side to side")))
-        }
-    }
-}
-
-/// Padding as it is written, or as `auto_pad` asks for it.
-fn sides(node: &Node, kernel: usize, stride: usize, size: usize) -> Result<[usize; 4]> {
-    let total = || ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
-    let (less, more) = (|| total() / 2, || total().div_ceil(2));
-    match text(node, "auto_pad") {
-        Some(b"SAME_UPPER") if stride > 0 => Ok([less(), less(), more(), more()]),
-        Some(b"SAME_LOWER") if stride > 0 => Ok([more(), more(), less(), less()]),
-        Some(b"VALID") => Ok([0; 4]),
-        _ => pads(node),
-    }
-}
-
-fn pads(node: &Node) -> Result<[usize; 4]> {
-    let Some(pads) = integers(node, "pads") else { return Ok([0; 4]) };
-    match pads
-        .iter()
-        .map(|&pad| usize::try_from(pad).ok().filter(|&pad| pad <= LARGEST_KERNEL))
-        .collect::<Option<Vec<_>>>()
-    {
-        Some(pads) if pads.len() == 4 => Ok([pads[0], pads[1], pads[2], pads[3]]),
-        _ => Err(unsupported(node, format!("`pads` {pads:?}"))),
-    }
 }

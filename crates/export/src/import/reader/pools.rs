@@ -1,8 +1,9 @@
 //! Pools and means over the image.
 
-use super::super::{Activation, ImportedConvolution, Shape, ValueId, Work};
-use super::convolution::padding;
-use super::graph::{integer, integers, square, unsupported};
+use super::super::values::signed;
+use super::super::{Activation, ImportedConvolution, Shape, Work};
+use super::graph::{integer, integers, unsupported};
+use super::taps::Window;
 use super::{Known, Reader};
 use crate::error::Result;
 use crate::fold::Norm;
@@ -13,8 +14,11 @@ const LARGEST_WINDOW: usize = 31;
 
 impl Reader<'_> {
     pub(super) fn max_pool(&mut self, node: &Node) -> Result<Known> {
-        let input = self.image(node)?;
-        let (kernel, stride, padding) = self.window(node, input)?;
+        let (input, around) = self.framed_image(node)?;
+        if around != [0; 4] && signed(&self.steps, input) {
+            return Err(unsupported(node, "the largest of numbers below 0 and the zeros around them"));
+        }
+        let Window { kernel, stride, padding, .. } = Window::of(node, around, self.shapes[input].size)?;
         let size = (self.shapes[input].size + 2 * padding - kernel) / stride + 1;
         let shape = Shape { size, ..self.shapes[input] };
         self.push(node, input, Work::MaxPool { kernel, stride, padding }, shape)
@@ -22,16 +26,16 @@ impl Reader<'_> {
 
     /// A depthwise convolution with equal weights.
     pub(super) fn average_pool(&mut self, node: &Node) -> Result<Known> {
-        let input = self.image(node)?;
-        let (kernel, stride, padding) = self.window(node, input)?;
+        let (input, around) = self.framed_image(node)?;
         let Shape { size, channels } = self.shapes[input];
+        let Window { kernel, stride, padding, own_padding } = Window::of(node, around, size)?;
         if kernel == size && padding == 0 {
             return self.global_pool(node);
         }
         if kernel > LARGEST_WINDOW {
             return Err(unsupported(node, format!("a window of {kernel}")));
         }
-        if padding > 0 && integer(node, "count_include_pad", 0) == 0 {
+        if own_padding > 0 && integer(node, "count_include_pad", 0) == 0 {
             return Err(unsupported(node, "a mean over windows that leaves the padding out"));
         }
         let convolution = ImportedConvolution {
@@ -47,20 +51,6 @@ impl Reader<'_> {
         };
         let size = (size + 2 * padding - kernel) / stride + 1;
         self.push(node, input, Work::Convolution(convolution), Shape { size, channels })
-    }
-
-    fn window(&self, node: &Node, input: ValueId) -> Result<(usize, usize, usize)> {
-        let (kernel, stride) = (square(node, "kernel_shape", 0)?, square(node, "strides", 1)?);
-        let padding = padding(node, kernel, stride, self.shapes[input].size)?;
-        let plain = integer(node, "ceil_mode", 0) == 0 && square(node, "dilations", 1)? == 1;
-        let padded = self.shapes[input].size + 2 * padding;
-        if !plain || kernel == 0 || stride == 0 || padding >= kernel || kernel > padded {
-            return Err(unsupported(
-                node,
-                format!("a window of {kernel}, stride {stride}, padding {padding}"),
-            ));
-        }
-        Ok((kernel, stride, padding))
     }
 
     pub(super) fn global_pool(&mut self, node: &Node) -> Result<Known> {
