@@ -45,7 +45,7 @@ const HINTS: [(&[&str], &str); 8] = [
         "the file is quantized or optimised for one runtime already: give the float network as it was exported",
     ),
     (
-        &["If", "Loop", "Scan", "Shape", "Cast", "Unsqueeze", "Expand", "Where"],
+        &["If", "Loop", "Scan", "Shape", "Cast", "Unsqueeze", "Expand", "Where", "ConstantOfShape", "Range"],
         "the graph computes with shapes: export it for one image size and simplify it (`onnxsim`)",
     ),
 ];
