@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use sartor_export::{Executor, QuantizedNetwork, Style, TrainedModel};
-use sartor_supernet::Part;
 use sartor_supernet::data::Dataset;
 use sartor_supernet::finetune::{FinetuneSettings, FinetunedModel};
 use sartor_supernet::float_network::{FloatNetwork, NetworkTuner};
 use sartor_supernet::graph_tuning::{GraphModel, GraphTuner};
 use sartor_supernet::progress::{Observer, StepReport};
+use sartor_supernet::{Part, SupernetError};
 use serde_json::{Value, json};
 
 use super::accuracy_json;
@@ -21,8 +21,13 @@ use crate::stages::integers;
 use crate::statistics::Accuracy;
 use crate::talk;
 
+/// What of the learning rate the second attempt takes.
+const GENTLER: f64 = 0.1;
+
 /// A fine-tuned network.
 struct Tuned {
+    /// Highest learning rate.
+    rate: f64,
     network: QuantizedNetwork,
     /// The same, fake-quantized.
     model: Model,
@@ -50,6 +55,8 @@ pub struct Outcome {
     pub uniform: Accuracy,
     /// Share of test images on which the fake-quantized network answers alike.
     agreement: Option<f64>,
+    /// Learning rate of the fine-tuning.
+    rate: Option<f64>,
     weights: Option<Vec<u8>>,
     why_not: Option<String>,
 }
@@ -58,7 +65,7 @@ impl Outcome {
     /// Fine-tunes, and keeps the better of before and after on validation.
     ///
     /// # Errors
-    /// Divergence, or a network without an integer form.
+    /// A network without an integer form.
     pub fn reach(
         arguments: &QuantizeArguments,
         source: &Source,
@@ -67,42 +74,31 @@ impl Outcome {
         seed: u64,
     ) -> Result<Self> {
         let plain = calibrated.quantize(&choice.best.widths)?;
-        let tuned = match arguments.epochs {
-            0 => Err("`--epochs 0`".to_owned()),
-            _ => Ok(tune(arguments, source, calibrated, &choice.best.widths, seed)?),
-        };
+        let tuned = improve(arguments, source, calibrated, choice, seed)?;
         let test = |network: &QuantizedNetwork| score(network, source);
         let uniform = test(&calibrated.quantize(&choice.uniform[0].widths)?)?;
-        let before = choice.best.validation;
         let outcome = match tuned {
-            Ok(tuned) if tuned.validation.value >= before.value => {
-                let agreement = agreement(&tuned, source)?;
-                Self {
-                    test: test(&tuned.network)?,
-                    network: tuned.network,
-                    tuned: true,
-                    validation: tuned.validation,
-                    uniform,
-                    agreement: Some(agreement),
-                    weights: Some(tuned.weights),
-                    why_not: None,
-                }
-            }
-            other => {
-                let why_not = other.map_or_else(
-                    |why| why,
-                    |tuned| {
-                        format!("fine-tuning reached {} of validation, {before} before", tuned.validation)
-                    },
-                );
+            Ok(tuned) => Self {
+                test: test(&tuned.network)?,
+                agreement: Some(agreement(&tuned, source)?),
+                network: tuned.network,
+                tuned: true,
+                validation: tuned.validation,
+                uniform,
+                rate: Some(tuned.rate),
+                weights: Some(tuned.weights),
+                why_not: None,
+            },
+            Err(why_not) => {
                 talk::stage_line("fine-tune", &format!("not taken: {why_not}"));
                 Self {
                     test: test(&plain)?,
                     network: plain,
                     tuned: false,
-                    validation: before,
+                    validation: choice.best.validation,
                     uniform,
                     agreement: None,
+                    rate: None,
                     weights: None,
                     why_not: Some(why_not),
                 }
@@ -138,6 +134,7 @@ impl Outcome {
             },
             "validation": accuracy_json(self.validation),
             "finetuned": self.tuned,
+            "learning_rate": self.rate,
             "not_finetuned_because": self.why_not,
         })
     }
@@ -159,23 +156,58 @@ fn agreement(tuned: &Tuned, source: &Source) -> Result<f64> {
     Ok(same as f64 / images.len().max(1) as f64)
 }
 
+/// Fine-tunes; if that does harm, once more and more gently (networks without norms bear lower rates). If neither helps: why.
+fn improve(
+    arguments: &QuantizeArguments,
+    source: &Source,
+    calibrated: &Calibrated<'_>,
+    choice: &Choice,
+    seed: u64,
+) -> Result<Result<Tuned, String>> {
+    if arguments.epochs == 0 {
+        return Ok(Err("`--epochs 0`".to_owned()));
+    }
+    let before = choice.best.validation;
+    let mut reasons = Vec::new();
+    for rate in [arguments.learning_rate, GENTLER * arguments.learning_rate] {
+        let settings = settings(arguments, rate);
+        let reached = match tune(settings, source, calibrated, &choice.best.widths, seed) {
+            Ok(tuned) if tuned.validation.value >= before.value => return Ok(Ok(tuned)),
+            Ok(tuned) => tuned.validation.to_string(),
+            Err(error) if has_diverged(&error) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        reasons.push(format!("{reached} with --learning-rate {rate}"));
+        talk::stage_line("fine-tune", &format!("no gain: {}", reasons[reasons.len() - 1]));
+    }
+    Ok(Err(format!("{before} of validation before, {}", reasons.join(", "))))
+}
+
+fn has_diverged(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<SupernetError>();
+    matches!(error, Some(SupernetError::Diverged { .. } | SupernetError::NotFinite { .. }))
+}
+
+fn settings(arguments: &QuantizeArguments, learning_rate: f64) -> FinetuneSettings {
+    FinetuneSettings {
+        epochs: arguments.epochs,
+        learning_rate,
+        weight_threshold: "mse".into(),
+        flip: false,
+        calibration_images: arguments.calibration_images,
+        ..FinetuneSettings::default()
+    }
+}
+
 /// Quantization-aware training of the chosen widths: layer by layer fused where the layers are a chain, step by step
 /// as the network is wired where they are not.
 fn tune(
-    arguments: &QuantizeArguments,
+    settings: FinetuneSettings,
     source: &Source,
     calibrated: &Calibrated<'_>,
     widths: &[Widths],
     seed: u64,
 ) -> Result<Tuned> {
-    let settings = FinetuneSettings {
-        epochs: arguments.epochs,
-        learning_rate: arguments.learning_rate,
-        weight_threshold: "mse".into(),
-        flip: false,
-        calibration_images: arguments.calibration_images,
-        ..FinetuneSettings::default()
-    };
     match source.network.chain(&calibrated.probes().pixels) {
         Ok(arrays) => tune_chain(&arrays, source, calibrated, widths, (settings, seed)),
         Err(_) => tune_graph(source, calibrated, widths, (settings, seed)),
@@ -189,7 +221,7 @@ fn tune_chain(
     widths: &[Widths],
     (settings, seed): (FinetuneSettings, u64),
 ) -> Result<Tuned> {
-    let workload = calibrated.at(widths);
+    let (workload, rate) = (calibrated.at(widths), settings.learning_rate);
     let float = FloatNetwork::adopt(&arrays.to_bytes()?, calibrated.workload.clone())?;
     let mut tuner = NetworkTuner::new(&float, &source.dataset, &workload, settings, seed)?;
     watched(tuner.total_steps(), |observer| tuner.run(observer))?;
@@ -198,7 +230,7 @@ fn tune_chain(
     let settled = trained.with_integer_biases(&network)?.to_bytes()?;
     let model = FinetunedModel::from_arrays(&settled, workload)?;
     let weights = model.arrays_to_bytes();
-    Tuned::new(network, Model::Chain(Box::new(model)), weights, source)
+    Tuned::new(network, Model::Chain(Box::new(model)), (weights, rate), source)
 }
 
 fn tune_graph(
@@ -207,13 +239,13 @@ fn tune_graph(
     widths: &[Widths],
     (settings, seed): (FinetuneSettings, u64),
 ) -> Result<Tuned> {
-    let trainee = Trainee::new(calibrated, widths)?;
+    let (trainee, rate) = (Trainee::new(calibrated, widths)?, settings.learning_rate);
     let start = (trainee.graph.clone(), trainee.parameters.clone());
     let mut tuner =
         GraphTuner::new(start, trainee.decays.clone(), trainee.float(), &source.dataset, settings, seed)?;
     watched(tuner.total_steps(), |observer| tuner.run(observer))?;
     let settled = trainee.settle(&tuner.finish()?)?;
-    Tuned::new(settled.network, Model::Graph(Box::new(settled.model)), settled.weights, source)
+    Tuned::new(settled.network, Model::Graph(Box::new(settled.model)), (settled.weights, rate), source)
 }
 
 /// Runs a training with a progress bar.
@@ -230,11 +262,16 @@ fn watched(
 }
 
 impl Tuned {
-    fn new(network: QuantizedNetwork, model: Model, weights: Vec<u8>, source: &Source) -> Result<Self> {
+    fn new(
+        network: QuantizedNetwork,
+        model: Model,
+        (weights, rate): (Vec<u8>, f64),
+        source: &Source,
+    ) -> Result<Self> {
         let images = &source.dataset.validation;
         let logits = Executor::new(&network, Style::FloatTiesToEven).run(&images.pixels)?.logits;
         let validation = integers::accuracy(&top1(&logits, network.classes()), images);
-        Ok(Self { network, model, weights, validation })
+        Ok(Self { rate, network, model, weights, validation })
     }
 }
 
