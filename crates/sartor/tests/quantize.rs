@@ -98,6 +98,18 @@ fn pools_and_full_layers_are_quantized_after_training() {
     }
 }
 
+/// A training that diverges costs nothing but time: it is tried again more gently, and then left out.
+#[test]
+fn a_training_that_does_harm_is_not_taken() {
+    let out = tempfile::tempdir().expect("a folder");
+    let more = ["--epochs", "1", "--learning-rate", "1000", "--sensitivity-images", "24", "--format", "c"];
+    let (code, object, talk) = quantize(&model("lenet.onnx"), out.path(), &more);
+    assert_eq!(code, 0, "{talk}");
+    assert_eq!((&object["finetuned"], &object["learning_rate"]), (&Value::from(false), &Value::Null));
+    let why = object["not_finetuned_because"].as_str().unwrap_or_default();
+    assert!(why.contains("--learning-rate 1000,") && why.ends_with("--learning-rate 100"), "{why}");
+}
+
 #[test]
 fn bad_networks_and_budgets_say_what_is_wrong() {
     let out = tempfile::tempdir().expect("a folder");
