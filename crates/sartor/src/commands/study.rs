@@ -6,8 +6,9 @@
 //! channel sorting, and scored with the largest network's batch-norm statistics instead of the subnet's own.
 
 use anyhow::{Context, Result};
+use rand::Rng;
 use sartor_predictor::kendall_tau;
-use sartor_space::{Candidate, Subnet};
+use sartor_space::{Candidate, SearchSpace, Subnet};
 use sartor_supernet::evaluation::Evaluator;
 use sartor_supernet::finetune::{FinetuneSettings, Finetuner};
 use sartor_supernet::schedule::TrainingSettings;
@@ -66,7 +67,7 @@ pub fn run(arguments: &StudyArguments, global: &Global) -> Result<()> {
     }
     let session = Session::open(&arguments.target, global)?;
     let weights = train::run(&session)?.weights(&session)?;
-    let subnets = subnets(&session, arguments.subnets);
+    let subnets = subnets(&session.config.space, &mut session.random(Stage::Train), arguments.subnets);
     let alone = trained_alone(&session, &subnets)?;
     let mut rows = vec![];
     let mut note = |variant: &str, inherited: Vec<Accuracy>| -> Result<()> {
@@ -96,12 +97,11 @@ const ABLATIONS: [(&str, Change); 2] = [
     ("without channel sorting", |settings| settings.sort_channels = false),
 ];
 
-/// Distinct random subnets.
-fn subnets(session: &Session, count: usize) -> Vec<Subnet> {
-    let (space, mut random) = (&session.config.space, session.random(Stage::Train));
+/// Distinct random subnets; more of them begin with the same ones.
+fn subnets(space: &SearchSpace, random: &mut impl Rng, count: usize) -> Vec<Subnet> {
     let mut drawn: Vec<Subnet> = vec![];
     for _ in 0..100 * count {
-        let subnet = space.random_subnet(&mut random);
+        let subnet = space.random_subnet(random);
         if drawn.len() < count && !drawn.contains(&subnet) {
             drawn.push(subnet);
         }
@@ -151,10 +151,10 @@ struct Scores(Vec<Accuracy>);
 const SCORES: &str = "scores.json";
 
 fn trained_alone(session: &Session, subnets: &[Subnet]) -> Result<Vec<Accuracy>> {
-    // Not the whole schedule: networks alone know nothing of shrinking, so another schedule finds them done.
+    // Neither the whole schedule nor the number of subnets: networks alone know nothing of shrinking, and the first ones
+    // are the same however many there are, so another study finds them done.
     let alone = FinetuneSettings::alone(&session.config.supernet);
     let inputs = session.inputs().section("data", &session.config.data).section("alone", &alone);
-    let inputs = inputs.value("subnets", subnets.len());
     let inputs = inputs.value("images", &session.dataset()?.hash).build();
     let checkpoint = session.folder.checkpoint(STUDY, &inputs, false)?;
     let mut scores: Scores = match checkpoint.read(SCORES)? {
@@ -167,6 +167,7 @@ fn trained_alone(session: &Session, subnets: &[Subnet]) -> Result<Vec<Accuracy>>
         scores.0.push(score);
         checkpoint.write(SCORES, &serde_json::to_vec(&scores)?)?;
     }
+    scores.0.truncate(subnets.len());
     Ok(scores.0)
 }
 
@@ -245,4 +246,21 @@ fn finish(session: &Session, rows: Vec<Row>, json: bool) -> Result<()> {
         talk::data_line(&serde_json::to_string(&verdicts)?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn more_subnets_begin_with_the_same_ones() {
+        let space = SearchSpace::preset("quickstart").expect("a preset");
+        let draw = |count| subnets(&space, &mut ChaCha8Rng::seed_from_u64(3), count);
+        let (few, many) = (draw(3), draw(12));
+        assert_eq!((few.len(), many.len()), (3, 12));
+        assert_eq!(few, many[..3]);
+    }
 }
