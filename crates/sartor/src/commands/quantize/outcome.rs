@@ -45,8 +45,6 @@ enum Model {
 pub struct Outcome {
     /// The integer network.
     pub network: QuantizedNetwork,
-    /// Whether it was fine-tuned.
-    pub tuned: bool,
     /// In integers, on validation.
     pub validation: Accuracy,
     /// In integers, on test.
@@ -55,7 +53,7 @@ pub struct Outcome {
     pub uniform: Accuracy,
     /// Share of test images on which the fake-quantized network answers alike.
     agreement: Option<f64>,
-    /// Learning rate of the fine-tuning.
+    /// Learning rate of the fine-tuning, if there was one.
     rate: Option<f64>,
     weights: Option<Vec<u8>>,
     why_not: Option<String>,
@@ -82,7 +80,6 @@ impl Outcome {
                 test: test(&tuned.network)?,
                 agreement: Some(agreement(&tuned, source)?),
                 network: tuned.network,
-                tuned: true,
                 validation: tuned.validation,
                 uniform,
                 rate: Some(tuned.rate),
@@ -94,7 +91,6 @@ impl Outcome {
                 Self {
                     test: test(&plain)?,
                     network: plain,
-                    tuned: false,
                     validation: choice.best.validation,
                     uniform,
                     agreement: None,
@@ -109,7 +105,7 @@ impl Outcome {
     }
 
     fn describe(&self, float: Accuracy) -> String {
-        let how = if self.tuned { "fine-tuned" } else { "after training" };
+        let how = if self.rate.is_some() { "fine-tuned" } else { "after training" };
         let alike = self.agreement.map(|share| format!(", fake-quantized alike on {:.2} %", 100.0 * share));
         format!(
             "float {float}; 8 bits {}; searched, {how}, in integers {}{}",
@@ -133,7 +129,7 @@ impl Outcome {
                 "fake_quantized_agreement": self.agreement,
             },
             "validation": accuracy_json(self.validation),
-            "finetuned": self.tuned,
+            "finetuned": self.rate.is_some(),
             "learning_rate": self.rate,
             "not_finetuned_because": self.why_not,
         })
