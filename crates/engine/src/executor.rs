@@ -5,27 +5,28 @@
 //! of threads and their sums are added in order, so that results do not either.
 //!
 //! Inference and observation convolve quantized layers in steps: weights and inputs are whole numbers, whose sums are
-//! exact in float32 up to 2^24, and the norm's factor makes them real. In real arithmetic that is the function that was
-//! trained; but it rounds where an integer network does, instead of wherever float32 sums of fractions end up.
+//! exact in float32 up to 2^24, and the norm adds its bias in steps before it scales ([`crate::ops::norm`]). In real
+//! arithmetic that is the function that was trained; but it rounds where an integer network does, instead of wherever
+//! float32 sums of fractions end up.
 
 mod backward;
 mod forward;
+mod numbers;
 mod observe;
 mod workers;
 
 use crate::arena::Arena;
 use crate::error::EngineError;
-use crate::kernels::elementwise::{Load, RangeGradients};
-use crate::network::{Activation, Layer, Network, NormStatistics, Tap};
+use crate::kernels::elementwise::RangeGradients;
+use crate::network::{Network, NormStatistics, Tap};
 use crate::ops::expansion::{Correction, Expansion};
 use crate::ops::head::HeadState;
 use crate::ops::moments::Moments;
-use crate::ops::norm::Arrays;
-use crate::ops::quantizer;
 use crate::ops::weights::Kernels;
-use crate::plan::{LayerPlan, Plan, Purpose};
+use crate::plan::{Plan, Purpose};
 use crate::pool::in_pool;
 use crate::simd::{self, Level};
+use numbers::load;
 use workers::Workers;
 
 /// A moment in a training step, told to the probe.
@@ -231,24 +232,6 @@ impl Executor {
         let floats: usize = arenas.iter().map(|arena| arena.len()).sum();
         (floats + self.workers.memory()) * size_of::<f32>()
     }
-}
-
-/// How layer `index` reads its input (`index` = number of layers: the head).
-fn load<'a>(network: &Network, plan: &Plan, norms: &'a [f32], parameters: &[f32], index: usize) -> Load<'a> {
-    let input_quantizer =
-        network.layers.get(index).map_or(network.head.input_quantizer, |l| l.input_quantizer);
-    let producer = index.checked_sub(1).filter(|&p| network.layers[p].activation == Activation::Relu6);
-    let norm = producer.map(|p| Arrays::of(&norms[plan.layers[p].norm.clone()], plan.layers[p].pitch).norm());
-    let quantizer = quantizer::prepare(input_quantizer, parameters);
-    let in_steps = plan.layers.get(index).is_some_and(|plan| plan.in_steps);
-    Load { norm, quantizer: quantizer.map(|q| if in_steps { q.counting() } else { q }) }
-}
-
-/// What a 1 in the output of a layer's convolution stands for, per channel.
-fn unit<'a>(layer: &'a Layer, plan: &LayerPlan, parameters: &[f32]) -> impl Fn(usize) -> f64 + use<'a> {
-    let input = quantizer::prepare(layer.input_quantizer, parameters).map_or(1.0, |q| f64::from(q.step));
-    let weights = layer.weight_quantizer.as_ref().filter(|_| plan.in_steps);
-    move |channel| weights.map_or(1.0, |quantizer| input * f64::from(quantizer.step(channel)))
 }
 
 /// Layer `index`, if it is an expansion.

@@ -23,6 +23,9 @@ pub const EPSILON: f32 = 1e-5;
 /// Smallest activation range; a trainable range below it acts as this value.
 pub const MINIMUM_RANGE: f32 = 1e-4;
 
+/// Where ReLU6 ends.
+pub(crate) const RELU_CEILING: f32 = 6.0;
+
 /// Where a weight matrix lies in the flat parameter buffer: row r, column c is at `offset + r * row_stride + c`.
 ///
 /// Rows × columns: dense `[k*k*in] × [out]` (row = (kernel row, kernel column, channel)), pointwise `[in] × [out]`,

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{Executor, Moment, expansion, load};
+use super::numbers::load;
+use super::{Executor, Moment, expansion};
 use crate::arena::Rest;
 use crate::error::EngineError;
 use crate::kernels::dispatch;
@@ -334,7 +335,7 @@ fn expansion_epilogue(load: Load) -> Epilogue {
     let none: &[f32] = &[];
     Epilogue {
         raw: none,
-        norm: load.norm.unwrap_or(Norm { mean: none, scale: none, shift: none }),
+        norm: load.norm.unwrap_or(Norm { mean: none, scale: none, shift: none, ceiling: 0.0, counts: false }),
         relu: true,
         input_quantizer: load.quantizer,
         rivals: None,
@@ -357,7 +358,7 @@ fn image_epilogue<'a>(
     let image = rest.get(plan.image.clone());
     Epilogue {
         raw: image,
-        norm: Norm { mean: zeros, scale: zeros, shift: zeros },
+        norm: Norm { mean: zeros, scale: zeros, shift: zeros, ceiling: 0.0, counts: false },
         relu: false,
         input_quantizer,
         rivals: None,

@@ -2,15 +2,15 @@
 
 use rayon::prelude::*;
 
+use super::numbers::{LinearOutput, counts, linear_output, load};
 use super::workers::Worker;
-use super::{Executor, Moment, expansion, load, unit};
+use super::{Executor, Moment, expansion};
 use crate::error::EngineError;
 use crate::kernels::dispatch;
 use crate::kernels::elementwise::Finish;
 use crate::network::{Activation, Network, NormStatistics, Tap};
 use crate::ops::convolution::Forward;
-use crate::ops::norm::Arrays;
-use crate::ops::{head, moments, norm, quantizer, weights};
+use crate::ops::{head, moments, norm, weights};
 use crate::plan::{Plan, Purpose};
 use crate::sums::{ChannelSums, merge_chunks};
 
@@ -45,9 +45,8 @@ impl Executor {
             self.convolve(network, parameters, index, given.is_none())?;
             let numbers = &mut self.norms[self.plan.layers[index].norm.clone()];
             let statistics = given.map_or(&self.statistics[index], |given| &given[index]);
-            let layer = &network.layers[index];
-            let unit = unit(layer, &self.plan.layers[index], parameters);
-            norm::prepare(layer.into(), parameters, statistics, unit, numbers);
+            let counts = counts(network, &self.plan, parameters, index);
+            norm::prepare((&network.layers[index]).into(), parameters, statistics, counts, numbers);
             self.finish(network, parameters, index);
             self.tick(Moment::Forward(index));
             if let Some(observer) = &mut observer {
@@ -183,18 +182,20 @@ impl Executor {
             return;
         }
         let (batch, chunk, level, unit) = (self.plan.batch, self.plan.chunk, self.level, plan.unit());
-        let norm = Arrays::of(&self.norms[plan.norm.clone()], plan.pitch).norm();
+        let LinearOutput { norm, output_quantizer, sum_quantizer, addition } =
+            linear_output(network, &self.plan, &self.norms, parameters, index);
         let (output, rest) = self.activations.carve(plan.output.clone());
         let raw = rest.get(plan.raw.clone());
         let residual = layer.residual.map(|source| rest.get(self.plan.layers[source].output.clone()));
-        let output_quantizer = quantizer::prepare(layer.output_quantizer, parameters);
-        let sum_quantizer = quantizer::prepare(layer.sum_quantizer, parameters);
         let pitch = plan.pitch;
         let chunks = output[..batch * unit].par_chunks_mut(chunk * unit).enumerate();
         chunks.with_max_len(1).for_each(|(i, output)| {
             let range = i * chunk * unit..i * chunk * unit + output.len();
             let (raw, residual) = (&raw[range.clone()], residual.map(|r| &r[range]));
-            dispatch(level, Finish { raw, norm, output_quantizer, residual, sum_quantizer, pitch, output });
+            dispatch(
+                level,
+                Finish { raw, norm, output_quantizer, residual, addition, sum_quantizer, pitch, output },
+            );
         });
     }
 
@@ -234,9 +235,10 @@ impl Executor {
     ) -> Result<(), EngineError> {
         self.plan.make(network, GROUP.min(batch), Purpose::Infer);
         self.reserve(network, parameters, self.plan.activations);
-        for ((layer, plan), statistics) in network.layers.iter().zip(&self.plan.layers).zip(statistics) {
-            let unit = unit(layer, plan, parameters);
-            norm::prepare(layer.into(), parameters, statistics, unit, &mut self.norms[plan.norm.clone()]);
+        for (index, (layer, statistics)) in network.layers.iter().zip(statistics).enumerate() {
+            let counts = counts(network, &self.plan, parameters, index);
+            let numbers = &mut self.norms[self.plan.layers[index].norm.clone()];
+            norm::prepare(layer.into(), parameters, statistics, counts, numbers);
         }
         self.head.prepare(&network.head, parameters, batch);
         let group = Group { network, parameters, plan: &self.plan, level: self.level };
@@ -297,12 +299,15 @@ impl Group<'_> {
         let (output, rest) = worker.activations.carve(plan.output.clone());
         let length = count * plan.unit();
         let residual = layer.residual.map(|s| &rest.get(self.plan.layers[s].output.clone())[..length]);
+        let LinearOutput { norm, output_quantizer, sum_quantizer, addition } =
+            linear_output(self.network, self.plan, norms, self.parameters, index);
         let finish = Finish {
             raw: &rest.get(plan.raw.clone())[..length],
-            norm: Arrays::of(&norms[plan.norm.clone()], plan.pitch).norm(),
-            output_quantizer: quantizer::prepare(layer.output_quantizer, self.parameters),
+            norm,
+            output_quantizer,
             residual,
-            sum_quantizer: quantizer::prepare(layer.sum_quantizer, self.parameters),
+            addition,
+            sum_quantizer,
             pitch: plan.pitch,
             output: &mut output[..length],
         };

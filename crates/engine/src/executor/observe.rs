@@ -1,11 +1,11 @@
-//! Tells an observer what the quantizers would see.
+//! Tells an observer what the quantizers would see, in real numbers.
 
+use super::Executor;
 use super::forward::Observer;
-use super::{Executor, load};
+use super::numbers::{counts, linear_output, load};
 use crate::kernels::dispatch;
 use crate::kernels::elementwise::{Load, LoadRows};
-use crate::network::{Activation, Layer, Network, Tap};
-use crate::ops::norm::Arrays;
+use crate::network::{Activation, Network, Tap};
 use crate::ops::quantizer;
 
 impl Executor {
@@ -16,7 +16,7 @@ impl Executor {
         let input = &self.activations[plan.input.start..][..self.plan.batch * plan.input_unit()];
         self.tell_loaded(network, parameters, index, (input, plan.input_pitch, layer.in_channels), observer);
         if layer.activation == Activation::Linear {
-            self.tell_linear(parameters, layer, index, observer);
+            self.tell_linear(network, parameters, index, observer);
         }
     }
 
@@ -44,19 +44,23 @@ impl Executor {
         }
         let mut output = vec![0.0; input.len()];
         dispatch(self.level, LoadRows { load, input, pitch, output: &mut output, stride: pitch });
+        if let Some(counts) = index.checked_sub(1).and_then(|p| counts(network, &self.plan, parameters, p)) {
+            output.iter_mut().for_each(|v| *v *= counts.output);
+        }
         observer(tap, &dense(&output, pitch, channels));
     }
 
-    fn tell_linear(&self, parameters: &[f32], layer: &Layer, index: usize, observer: &mut Observer) {
-        let (plan, channels) = (&self.plan.layers[index], layer.out_channels);
-        let norm = Arrays::of(&self.norms[plan.norm.clone()], plan.pitch).norm();
+    fn tell_linear(&self, network: &Network, parameters: &[f32], index: usize, observer: &mut Observer) {
+        let (layer, plan) = (&network.layers[index], &self.plan.layers[index]);
+        let (norm, channels) =
+            (linear_output(network, &self.plan, &self.norms, parameters, index).norm, layer.out_channels);
+        let step = counts(network, &self.plan, parameters, index).map(|counts| counts.output);
         let part = |start: usize| &self.activations[start..][..self.plan.batch * plan.unit()];
         let mut values = dense(part(plan.raw.start), plan.pitch, channels);
         for row in values.chunks_exact_mut(channels) {
-            row.iter_mut()
-                .zip(norm.scale)
-                .zip(norm.shift)
-                .for_each(|((v, scale), shift)| *v = *v * scale + shift);
+            row.iter_mut().zip(norm.scale).zip(norm.shift).for_each(|((v, scale), shift)| {
+                *v = step.map_or(*v * scale + shift, |step| (*v + shift) * scale * step);
+            });
         }
         observer(Tap::Output(index), &values);
         quantizer::apply(quantizer::prepare(layer.output_quantizer, parameters), &mut values);

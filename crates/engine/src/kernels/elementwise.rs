@@ -2,7 +2,8 @@
 //!
 //! Four functions of a pixel's channels, each usable from other kernels one vector at a time:
 //!
-//! - [`Load`]: x = quantize(clamp(scale · y + shift, 0, 6)), or without norm for tensors that are stored finished;
+//! - [`Load`]: x = quantize(clamp(scale · y + shift, 0, 6)), or without norm for tensors that are stored finished; where
+//!   the norm counts, x = quantize(clamp(scale · (y + shift), 0, ceiling)) in steps;
 //! - [`Finish`]: the stored output of a linear layer, `quantize(quantize(scale · y + shift) + residual)`;
 //! - [`NormGradient`]: the gradient of the convolution output, `scale · (g - gradient_mean) + slope · (y - mean)`;
 //! - [`Epilogue`]: from the gradient of what a layer loads to the gradient g that its producer keeps, and the sums
@@ -34,6 +35,12 @@ impl Quantizer {
     /// The same, but the result is a number of steps.
     pub(crate) fn counting(self) -> Self {
         Self { step: 1.0, ..self }
+    }
+
+    /// The same, of values that are counted in steps.
+    pub(crate) fn of_counted(self) -> Self {
+        let count = |value: f32| (value / self.step).round_ties_even();
+        Self { low: count(self.low), high: count(self.high), inverse: 1.0, ..self }
     }
 
     /// `round(clamp(x) / step) * step`.
@@ -91,6 +98,19 @@ pub(crate) struct Norm<'a> {
     pub scale: &'a [f32],
     /// beta - mean · scale.
     pub shift: &'a [f32],
+    /// Where ReLU6 ends.
+    pub ceiling: f32,
+    /// The shift is added to whole numbers before they are scaled; the result is counted in steps.
+    pub counts: bool,
+}
+
+impl Norm<'_> {
+    /// One stored vector, normed.
+    #[inline(always)]
+    pub(crate) unsafe fn apply<V: Vector>(&self, stored: V, scale: V, shift: V) -> V {
+        // SAFETY: the caller has the instructions of V.
+        unsafe { if self.counts { stored.add(shift).mul(scale) } else { stored.mul_add(scale, shift) } }
+    }
 }
 
 /// How a layer reads its input.
@@ -131,11 +151,9 @@ impl Load<'_> {
     /// One stored vector as it is loaded, before the quantizer.
     #[inline(always)]
     pub(crate) unsafe fn value<V: Vector>(&self, stored: V, numbers: &LoadVector<V>) -> V {
-        if self.norm.is_none() {
-            return stored;
-        }
+        let Some(norm) = &self.norm else { return stored };
         // SAFETY: the caller has the instructions of V.
-        unsafe { stored.mul_add(numbers.scale, numbers.shift).clamp(V::zero(), V::splat(6.0)) }
+        unsafe { norm.apply(stored, numbers.scale, numbers.shift).clamp(V::zero(), V::splat(norm.ceiling)) }
     }
 
     /// One stored vector as the convolution sees it.
@@ -243,6 +261,43 @@ impl Kernel for Centre<'_> {
     }
 }
 
+/// A sum of numbers of steps, rounded where integer networks round it: in two multiplications and additions of what is
+/// 128 above the numbers, as bytes are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addition {
+    /// One step of the left side, in steps of the sum.
+    left: f32,
+    /// The same of the right side.
+    right: f32,
+    /// Makes the right side's real numbers steps.
+    right_inverse: f32,
+    /// What turns the sum of two bytes into a byte.
+    fixed: f32,
+}
+
+/// What a byte is above the number that it stands for.
+const BYTE: f32 = 128.0;
+
+impl Addition {
+    /// Of two sides in steps of their quantizers.
+    pub(crate) fn new(left: Quantizer, right: Quantizer, sum: Quantizer) -> Self {
+        let (right_inverse, left, right) = (right.inverse, left.step / sum.step, right.step / sum.step);
+        Self { left, right, right_inverse, fixed: BYTE - (left * BYTE + right * BYTE) }
+    }
+
+    /// Steps of the sum, from steps of the left side and real numbers of the right one.
+    #[inline(always)]
+    unsafe fn apply<V: Vector>(&self, left: V, right: V) -> V {
+        // SAFETY: the caller has the instructions of V.
+        unsafe {
+            let byte = V::splat(BYTE);
+            let right = right.mul(V::splat(self.right_inverse)).round().add(byte);
+            let right = right.mul_add(V::splat(self.right), V::splat(self.fixed));
+            left.add(byte).mul_add(V::splat(self.left), right).round().sub(byte)
+        }
+    }
+}
+
 /// Writes the finished output of a linear layer.
 pub(crate) struct Finish<'a> {
     /// Convolution output.
@@ -253,6 +308,8 @@ pub(crate) struct Finish<'a> {
     pub output_quantizer: Option<Quantizer>,
     /// Added then.
     pub residual: Option<&'a [f32]>,
+    /// How, where steps are added instead of real numbers.
+    pub addition: Option<Addition>,
     /// After that.
     pub sum_quantizer: Option<Quantizer>,
     /// Channels with padding.
@@ -276,12 +333,16 @@ impl Kernel for Finish<'_> {
             unsafe {
                 let scale = V::load(self.norm.scale.as_ptr().add(channel));
                 let shift = V::load(self.norm.shift.as_ptr().add(channel));
-                let mut value = V::load(self.raw.as_ptr().add(at)).mul_add(scale, shift);
+                let mut value = self.norm.apply(V::load(self.raw.as_ptr().add(at)), scale, shift);
                 if let Some(quantizer) = &self.output_quantizer {
                     value = quantizer.apply(value);
                 }
                 if let Some(residual) = self.residual {
-                    value = value.add(V::load(residual.as_ptr().add(at)));
+                    let residual = V::load(residual.as_ptr().add(at));
+                    value = match &self.addition {
+                        Some(addition) => addition.apply(value, residual),
+                        None => value.add(residual),
+                    };
                 }
                 if let Some(quantizer) = &self.sum_quantizer {
                     value = quantizer.apply(value);

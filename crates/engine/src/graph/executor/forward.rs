@@ -89,7 +89,7 @@ impl GraphExecutor {
                     self.statistics[index] = self.moments(index, batch)?;
                 }
                 let statistics = given.unwrap_or(&self.statistics[index]);
-                norm::prepare(place, parameters, statistics, |_| 1.0, &mut numbers);
+                norm::prepare(place, parameters, statistics, None, &mut numbers);
             }
             None => {
                 numbers[pitch..2 * pitch].fill(1.0);

@@ -3,6 +3,7 @@
 //! [`NormGradient`] and [`Epilogue`] of the [parent](super), whose header has their equations.
 
 use super::*;
+use crate::network::RELU_CEILING;
 
 /// The backward pass of a layer's norm.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ pub(crate) struct NormGradientVector<V> {
 
 impl NormGradient<'_> {
     pub(crate) fn check(&self, pitch: usize) {
-        let Norm { mean, scale, shift } = self.norm;
+        let Norm { mean, scale, shift, .. } = self.norm;
         assert!(
             [mean, scale, shift, self.slope, self.gradient_mean].iter().all(|numbers| numbers.len() >= pitch)
         );
@@ -221,7 +222,7 @@ impl Epilogue<'_> {
 
     /// Checks that every slice reaches `length` elements, and every channel array the pitch.
     pub(crate) fn check(&self, length: usize, pitch: usize) {
-        let Norm { mean, scale, shift } = self.norm;
+        let Norm { mean, scale, shift, .. } = self.norm;
         assert!([mean, scale, shift].iter().all(|numbers| numbers.len() >= pitch));
         assert!(self.raw.len() >= length);
         let optional = [self.finished, self.residual_gradient, self.residual];
@@ -265,7 +266,7 @@ impl Epilogue<'_> {
             {
                 let x = match self.finished {
                     Some(finished) if !RELU => V::load(finished.as_ptr().add(at)),
-                    _ => z.clamp(V::zero(), V::splat(6.0)),
+                    _ => z.clamp(V::zero(), V::splat(RELU_CEILING)),
                 };
                 if QUANTIZATION == CONTESTED
                     && let Some(rivals) = &self.rivals
@@ -278,7 +279,7 @@ impl Epilogue<'_> {
                 g = quantizer.pass(g, x);
             }
             let kept = if RELU {
-                g = g.where_inside(z, V::zero(), V::splat(6.0));
+                g = g.where_inside(z, V::zero(), V::splat(RELU_CEILING));
                 g
             } else {
                 self.linear(&mut g, z, at, sums)
