@@ -291,6 +291,10 @@ pub struct StudyArguments {
     /// Random subnets that are trained alone.
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub subnets: usize,
+    /// Draw one subnet from each equal part of the range of log MACs, so that the smallest and the largest are among them;
+    /// otherwise every choice is drawn alone, and most subnets are of middle size.
+    #[arg(long)]
+    pub spread: bool,
     /// Leave out the supernets without distillation and without channel sorting.
     #[arg(long)]
     pub no_ablation: bool,

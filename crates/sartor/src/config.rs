@@ -178,3 +178,20 @@ pub fn read_named(source: &str, what: &str, presets: &[&str]) -> Result<String> 
         failure.hint(known).into()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_config_of_the_repository_is_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for folder in ["configs", "docs/results/configs"] {
+            for entry in std::fs::read_dir(root.join(folder)).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                let read = Config::from_file(&path, None, &Global::default());
+                assert!(read.is_ok(), "{}: {:?}", path.display(), read.err());
+            }
+        }
+    }
+}

@@ -16,6 +16,8 @@ use crate::specification::{Forbid, Specification};
 const PRESETS: &[(&str, &str)] = &[
     ("quickstart", include_str!("../presets/quickstart.toml")),
     ("quickstart-elastic", include_str!("../presets/quickstart-elastic.toml")),
+    ("micro", include_str!("../presets/micro.toml")),
+    ("micro-32", include_str!("../presets/micro-32.toml")),
     ("cifar", include_str!("../presets/cifar.toml")),
     ("apq", include_str!("../presets/apq.toml")),
     ("gong", include_str!("../presets/gong.toml")),

@@ -6,7 +6,7 @@
 //! channel sorting, and scored with the largest network's batch-norm statistics instead of the subnet's own.
 
 use anyhow::{Context, Result};
-use rand::Rng;
+use rand::{Rng, RngExt};
 use sartor_predictor::kendall_tau;
 use sartor_space::{Candidate, SearchSpace, Subnet};
 use sartor_supernet::evaluation::Evaluator;
@@ -27,8 +27,11 @@ use crate::talk;
 
 /// Key of the stamp, and title.
 const STUDY: &str = "study";
-const TABLE: &str = "study/inheritance.csv";
-const SUMMARY: &str = "study/inheritance.json";
+/// Key of the stamp of a study of spread subnets.
+const SPREAD_STUDY: &str = "study-spread";
+const RESULT: &str = "study/inheritance";
+/// The same of subnets that are spread over the range of costs.
+const SPREAD_RESULT: &str = "study/inheritance-spread";
 /// Fewest subnets that can be ranked.
 const FEWEST: usize = 3;
 
@@ -67,8 +70,12 @@ pub fn run(arguments: &StudyArguments, global: &Global) -> Result<()> {
     }
     let session = Session::open(&arguments.target, global)?;
     let weights = train::run(&session)?.weights(&session)?;
-    let subnets = subnets(&session.config.space, &mut session.random(Stage::Train), arguments.subnets);
-    let alone = trained_alone(&session, &subnets)?;
+    let (space, mut random) = (&session.config.space, session.random(Stage::Train));
+    let subnets = match arguments.spread {
+        true => spread_subnets(space, &mut random, arguments.subnets),
+        false => subnets(space, &mut random, arguments.subnets),
+    };
+    let alone = trained_alone(&session, &subnets, arguments.spread)?;
     let mut rows = vec![];
     let mut note = |variant: &str, inherited: Vec<Accuracy>| -> Result<()> {
         for ((subnet, alone), inherited) in subnets.iter().zip(&alone).zip(inherited) {
@@ -84,7 +91,8 @@ pub fn run(arguments: &StudyArguments, global: &Global) -> Result<()> {
             note(variant, ablated(&session.config, global, &subnets, variant, change)?)?;
         }
     }
-    finish(&session, rows, global.json)
+    let result = if arguments.spread { SPREAD_RESULT } else { RESULT };
+    finish(&session, result, rows, global.json)
 }
 
 /// A change of the training, by what it leaves out.
@@ -107,6 +115,30 @@ fn subnets(space: &SearchSpace, random: &mut impl Rng, count: usize) -> Vec<Subn
         }
     }
     drawn
+}
+
+/// Proposals for each part of the range of costs.
+const PROPOSALS: usize = 400;
+/// How often a proposal may be drawn towards the smallest or the largest subnet.
+const MOST_PULLS: usize = 4;
+
+/// One random subnet from each of `count` equal parts of the range of log MACs; parts that no proposal fell into are left out.
+fn spread_subnets(space: &SearchSpace, random: &mut impl Rng, count: usize) -> Vec<Subnet> {
+    let candidate = |subnet| Candidate { subnet, policy: None };
+    let log_macs = |candidate: &Candidate| (space.lower(candidate).macs() as f64).ln();
+    let ends = [space.smallest(), space.largest()].map(candidate);
+    let [low, high] = [log_macs(&ends[0]), log_macs(&ends[1])];
+    let mut parts: Vec<Vec<Subnet>> = vec![vec![]; count];
+    for _ in 0..PROPOSALS * count {
+        let mut proposal = candidate(space.random_subnet(random));
+        let end = &ends[random.random_range(0..ends.len())];
+        for _ in 0..random.random_range(0..=MOST_PULLS) {
+            proposal = space.crossover(&proposal, end, random);
+        }
+        let place = (log_macs(&proposal) - low) / (high - low).max(f64::MIN_POSITIVE);
+        parts[((place * count as f64) as usize).min(count - 1)].push(proposal.subnet);
+    }
+    parts.into_iter().filter_map(|part| part.into_iter().next()).collect()
 }
 
 type Score<'a> = fn(
@@ -150,13 +182,17 @@ struct Scores(Vec<Accuracy>);
 
 const SCORES: &str = "scores.json";
 
-fn trained_alone(session: &Session, subnets: &[Subnet]) -> Result<Vec<Accuracy>> {
+fn trained_alone(session: &Session, subnets: &[Subnet], spread: bool) -> Result<Vec<Accuracy>> {
     // Neither the whole schedule nor the number of subnets: networks alone know nothing of shrinking, and the first ones
-    // are the same however many there are, so another study finds them done.
+    // are the same however many there are, so another study finds them done. Spread ones depend on their number.
     let alone = FinetuneSettings::alone(&session.config.supernet);
     let inputs = session.inputs().section("data", &session.config.data).section("alone", &alone);
-    let inputs = inputs.value("images", &session.dataset()?.hash).build();
-    let checkpoint = session.folder.checkpoint(STUDY, &inputs, false)?;
+    let inputs = inputs.value("images", &session.dataset()?.hash);
+    let (name, inputs) = match spread {
+        true => (SPREAD_STUDY, inputs.value("spread", &subnets.len())),
+        false => (STUDY, inputs),
+    };
+    let checkpoint = session.folder.checkpoint(name, &inputs.build(), false)?;
     let mut scores: Scores = match checkpoint.read(SCORES)? {
         Some(bytes) => serde_json::from_slice(&bytes).context("cannot understand the study's checkpoint")?,
         None => Scores::default(),
@@ -227,14 +263,14 @@ fn verdict(variant: &str, rows: &[Row]) -> Verdict {
     Verdict { variant: variant.to_owned(), subnets: of.len(), difference, half_interval, kendall_tau }
 }
 
-fn finish(session: &Session, rows: Vec<Row>, json: bool) -> Result<()> {
+fn finish(session: &Session, result: &str, rows: Vec<Row>, json: bool) -> Result<()> {
     let mut writer = csv::Writer::from_writer(vec![]);
     rows.iter().try_for_each(|row| writer.serialize(row))?;
-    session.folder.write(TABLE, &writer.into_inner()?)?;
+    session.folder.write(&format!("{result}.csv"), &writer.into_inner()?)?;
     let mut variants: Vec<&str> = rows.iter().map(|row| row.variant.as_str()).collect();
     variants.dedup();
     let verdicts: Vec<Verdict> = variants.iter().map(|variant| verdict(variant, &rows)).collect();
-    session.folder.write_json(SUMMARY, &verdicts)?;
+    session.folder.write_json(&format!("{result}.json"), &verdicts)?;
     for Verdict { variant, subnets, difference, half_interval, kendall_tau } in &verdicts {
         let half = half_interval.map_or(String::new(), |half| format!(" ± {half:.2}"));
         let tau = kendall_tau.map_or("undefined".to_owned(), |tau| format!("{tau:.2}"));
@@ -262,5 +298,18 @@ mod tests {
         let (few, many) = (draw(3), draw(12));
         assert_eq!((few.len(), many.len()), (3, 12));
         assert_eq!(few, many[..3]);
+    }
+
+    #[test]
+    fn spread_subnets_reach_from_the_smallest_to_the_largest() {
+        let space = SearchSpace::preset("micro").expect("a preset");
+        let macs = |subnet: Subnet| space.lower(&Candidate { subnet, policy: None }).macs() as f64;
+        let drawn = spread_subnets(&space, &mut ChaCha8Rng::seed_from_u64(3), 12);
+        let all: Vec<f64> = drawn.into_iter().map(macs).collect();
+        let (low, high) = (macs(space.smallest()), macs(space.largest()));
+        assert_eq!(all.len(), 12);
+        assert!(all.is_sorted());
+        let part = (high / low).powf(1.0 / 12.0);
+        assert!(all[0] <= low * part && all[11] >= high / part, "{low} {all:?} {high}");
     }
 }
