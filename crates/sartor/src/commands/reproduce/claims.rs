@@ -39,7 +39,7 @@ impl Verdict {
             (Some(difference), None) => format!("{difference:.2} {}", self.unit),
             _ => "no pair of results".to_owned(),
         };
-        let seeds = if self.seeds == 1 { "1 seed".to_owned() } else { format!("{} seeds", self.seeds) };
+        let seeds = count_of_seeds(self.seeds);
         format!("{:<13} {}: {amount}, {seeds}; published: {}", self.verdict, self.claim, self.published)
     }
 }
@@ -63,6 +63,11 @@ fn judge_one(claim: &Claim, arms: &[Arm], rows: &[Row]) -> Verdict {
     };
     let (claim, published) = (claim.text.to_owned(), claim.published.to_owned());
     Verdict { claim, verdict, difference, half_width, unit, seeds, published }
+}
+
+/// `1 seed`, `3 seeds`.
+pub fn count_of_seeds(count: usize) -> String {
+    if count == 1 { "1 seed".to_owned() } else { format!("{count} seeds") }
 }
 
 /// Both arms' results under the same budget with the same seed.

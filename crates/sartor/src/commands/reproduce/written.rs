@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::arms::Row;
-use super::claims::Verdict;
+use super::claims::{Verdict, count_of_seeds};
 use super::figures::{Budget, Figure};
 use super::landing;
 use super::published;
@@ -84,14 +84,14 @@ impl Record {
         let (config, images) = (&session.config, session.dataset()?);
         let speed = if arguments.quick { "quick" } else { "full" };
         let setting = format!(
-            "Config `{}` ({speed}), {} images to train on, {} for validation, {} for test, supernet seed {}, {} seeds of search and \
+            "Config `{}` ({speed}), {} images to train on, {} for validation, {} for test, supernet seed {}, {} of search and \
              fine-tuning, space `{}`, chip `{}`, {}.",
             config.name,
             images.train.len(),
             images.validation.len(),
             images.test.len(),
             config.seed,
-            arguments.seeds,
+            count_of_seeds(arguments.seeds),
             config.space.name(),
             config.hardware.accelerator,
             machine()
