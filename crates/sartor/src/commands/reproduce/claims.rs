@@ -39,7 +39,7 @@ impl Verdict {
             (Some(difference), None) => format!("{difference:.2} {}", self.unit),
             _ => "no pair of results".to_owned(),
         };
-        let seeds = count_of_seeds(self.seeds);
+        let seeds = count_of_seeds(self.seeds as u64);
         format!("{:<13} {}: {amount}, {seeds}; published: {}", self.verdict, self.claim, self.published)
     }
 }
@@ -66,7 +66,7 @@ fn judge_one(claim: &Claim, arms: &[Arm], rows: &[Row]) -> Verdict {
 }
 
 /// `1 seed`, `3 seeds`.
-pub fn count_of_seeds(count: usize) -> String {
+pub fn count_of_seeds(count: u64) -> String {
     if count == 1 { "1 seed".to_owned() } else { format!("{count} seeds") }
 }
 
