@@ -189,7 +189,7 @@ fn trained_alone(session: &Session, subnets: &[Subnet], spread: bool) -> Result<
     let inputs = session.inputs().section("data", &session.config.data).section("alone", &alone);
     let inputs = inputs.value("images", &session.dataset()?.hash);
     let (name, inputs) = match spread {
-        true => (SPREAD_STUDY, inputs.value("spread", &subnets.len())),
+        true => (SPREAD_STUDY, inputs.value("spread", subnets.len())),
         false => (STUDY, inputs),
     };
     let checkpoint = session.folder.checkpoint(name, &inputs.build(), false)?;
