@@ -5,7 +5,7 @@
 //! of threads and their sums are added in order, so that results do not either.
 //!
 //! Inference and observation convolve quantized layers in steps: weights and inputs are whole numbers, whose sums are
-//! exact in float32 up to 2^24, and the norm adds its bias in steps before it scales ([`crate::ops::norm`]). In real
+//! exact in float32 up to 2^24, and the norm adds its bias in steps before it scales (`ops::norm`). In real
 //! arithmetic that is the function that was trained; but it rounds where an integer network does, instead of wherever
 //! float32 sums of fractions end up.
 
