@@ -12,8 +12,8 @@
 //! where they are read. All in `f64`, over channels only.
 //!
 //! Where a layer convolves whole numbers ([`Counts`]), `z` is counted too: `z = (y + bias) · factor` in steps of the next
-//! quantizer, with the bias in steps of the sums and a factor that is rounded once, so that every tie falls where it does in
-//! integers.
+//! quantizer, with the bias in steps of the sums and a factor rounded in the order of the integer network's, so that ties
+//! fall where they do there.
 
 use crate::kernels::elementwise::{Norm, NormGradient, Quantizer};
 use crate::network::{EPSILON, Layer, NormStatistics, RELU_CEILING, WeightQuantizer};

@@ -75,7 +75,7 @@ pub fn run(arguments: &StudyArguments, global: &Global) -> Result<()> {
         true => spread_subnets(space, &mut random, arguments.subnets),
         false => subnets(space, &mut random, arguments.subnets),
     };
-    let alone = trained_alone(&session, &subnets, arguments.spread)?;
+    let alone = trained_alone(&session, &subnets, arguments.spread.then_some(arguments.subnets))?;
     let mut rows = vec![];
     let mut note = |variant: &str, inherited: Vec<Accuracy>| -> Result<()> {
         for ((subnet, alone), inherited) in subnets.iter().zip(&alone).zip(inherited) {
@@ -128,7 +128,7 @@ fn spread_subnets(space: &SearchSpace, random: &mut impl Rng, count: usize) -> V
     let log_macs = |candidate: &Candidate| (space.lower(candidate).macs() as f64).ln();
     let ends = [space.smallest(), space.largest()].map(candidate);
     let [low, high] = [log_macs(&ends[0]), log_macs(&ends[1])];
-    let mut parts: Vec<Vec<Subnet>> = vec![vec![]; count];
+    let mut parts: Vec<Option<Subnet>> = vec![None; count];
     for _ in 0..PROPOSALS * count {
         let mut proposal = candidate(space.random_subnet(random));
         let end = &ends[random.random_range(0..ends.len())];
@@ -136,9 +136,9 @@ fn spread_subnets(space: &SearchSpace, random: &mut impl Rng, count: usize) -> V
             proposal = space.crossover(&proposal, end, random);
         }
         let place = (log_macs(&proposal) - low) / (high - low).max(f64::MIN_POSITIVE);
-        parts[((place * count as f64) as usize).min(count - 1)].push(proposal.subnet);
+        parts[((place * count as f64) as usize).min(count - 1)].get_or_insert(proposal.subnet);
     }
-    parts.into_iter().filter_map(|part| part.into_iter().next()).collect()
+    parts.into_iter().flatten().collect()
 }
 
 type Score<'a> = fn(
@@ -182,15 +182,16 @@ struct Scores(Vec<Accuracy>);
 
 const SCORES: &str = "scores.json";
 
-fn trained_alone(session: &Session, subnets: &[Subnet], spread: bool) -> Result<Vec<Accuracy>> {
+/// Scores of the subnets trained alone; `parts` is over how many parts of the range of costs they were spread, if so.
+fn trained_alone(session: &Session, subnets: &[Subnet], parts: Option<usize>) -> Result<Vec<Accuracy>> {
     // Neither the whole schedule nor the number of subnets: networks alone know nothing of shrinking, and the first ones
-    // are the same however many there are, so another study finds them done. Spread ones depend on their number.
+    // are the same however many there are, so another study finds them done. Spread ones depend on the parts.
     let alone = FinetuneSettings::alone(&session.config.supernet);
     let inputs = session.inputs().section("data", &session.config.data).section("alone", &alone);
     let inputs = inputs.value("images", &session.dataset()?.hash);
-    let (name, inputs) = match spread {
-        true => (SPREAD_STUDY, inputs.value("spread", subnets.len())),
-        false => (STUDY, inputs),
+    let (name, inputs) = match parts {
+        Some(parts) => (SPREAD_STUDY, inputs.value("spread", parts)),
+        None => (STUDY, inputs),
     };
     let checkpoint = session.folder.checkpoint(name, &inputs.build(), false)?;
     let mut scores: Scores = match checkpoint.read(SCORES)? {
