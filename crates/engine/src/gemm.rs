@@ -153,7 +153,7 @@ fn multiply(a: Matrix, panel: Panel, c: &mut MatrixMut, buffer: &mut [f32], accu
 fn product(a: Matrix, panel: Panel, (c, c_row): (&mut [f32], usize), accumulate: bool) {
     let product = Product {
         rows: a.rows,
-        columns: pitch(panel.columns),
+        columns: panel.columns,
         depth: a.columns,
         a: a.data,
         a_row: a.row_stride,

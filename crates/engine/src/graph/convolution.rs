@@ -107,7 +107,13 @@ impl Operation<'_> {
             let start = block * ROW_BLOCK;
             let (a, a_row) = self.matrix(x, padded, start..start + rows, columns);
             let (weight, row) = (&self.packed.weight, self.packed.row);
-            self.multiply([rows, pitch, self.depth()], (a, a_row, 1), (weight, row), (output, pitch), false);
+            self.multiply(
+                [rows, self.to.channels, self.depth()],
+                (a, a_row, 1),
+                (weight, row),
+                (output, pitch),
+                false,
+            );
         }
     }
 
@@ -133,7 +139,7 @@ impl Operation<'_> {
         for (block, dy) in gradient.chunks(ROW_BLOCK * pitch).enumerate() {
             let rows = block * ROW_BLOCK..block * ROW_BLOCK + dy.len() / pitch;
             let (a, a_row) = self.matrix(x, padded, rows.clone(), columns);
-            let sizes = [self.depth(), pitch, rows.len()];
+            let sizes = [self.depth(), self.to.channels, rows.len()];
             self.multiply(sizes, (a, 1, a_row), (dy, pitch), (weight, pitch), true);
             if wanted {
                 self.input_gradient(rows, dy, column_gradient, into);
@@ -147,11 +153,11 @@ impl Operation<'_> {
         if self.is_direct() {
             let width = self.window.pitch;
             let to = &mut into[rows.start * width..rows.end * width];
-            return self.multiply([count, width, self.to.channels], a, b, (to, width), false);
+            return self.multiply([count, self.window.channels, self.to.channels], a, b, (to, width), false);
         }
         let width = crate::kernels::pitch(self.depth());
         columns.resize(columns.len().max(count * width), 0.0);
-        self.multiply([count, width, self.to.channels], a, b, (columns, width), false);
+        self.multiply([count, self.depth(), self.to.channels], a, b, (columns, width), false);
         let (unit, pixels) = (self.input_unit(), self.to.pixels());
         for (row, from) in rows.zip(columns.chunks_exact(width)) {
             self.window.scatter(from, row % pixels, &mut into[row / pixels * unit..][..unit]);

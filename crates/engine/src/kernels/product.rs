@@ -2,16 +2,17 @@
 //!
 //! `C[r, c] (+)= Σ_k A[r, k] · B[k, c]`: a tile of rows × vectors of C stays in registers while k runs; A is read one
 //! broadcast number at a time (any strides), B and C a vector at a time. Columns outermost: the B panel of a tile stays
-//! in the first cache while the rows pass. The epilogue can gather shifted channel sums `Σ(c - s)` and `Σ(c - s)²`
-//! while the results are still in registers, see [`crate::sums`].
+//! in the first cache while the rows pass. Where the last columns fill no more than half a vector, half vectors take
+//! them: of 24 channels padded to 32, a quarter of the work would be padding. The epilogue can gather shifted channel
+//! sums `Σ(c - s)` and `Σ(c - s)²` while the results are still in registers, see [`crate::sums`].
 
-use super::{Kernel, Vector};
+use super::{Kernel, Vector, pitch};
 
 /// Arguments of the product.
 pub(crate) struct Product<'a> {
     /// Rows of A and C.
     pub rows: usize,
-    /// Columns of B and C, a multiple of the lane block.
+    /// Columns of B and C; both have zeros from here to the next multiple of the lane block, in C they are written.
     pub columns: usize,
     /// Columns of A, rows of B.
     pub depth: usize,
@@ -31,7 +32,7 @@ pub(crate) struct Product<'a> {
     pub c_row: usize,
     /// Add to C instead of overwriting it.
     pub accumulate: bool,
-    /// Channel sums of the new C.
+    /// Channel sums of the new C, padded like its rows.
     pub sums: Option<TileSums<'a>>,
 }
 
@@ -50,6 +51,21 @@ struct SumPointers {
     shift: *const f32,
     first: *mut f32,
     second: *mut f32,
+}
+
+impl SumPointers {
+    /// Those of the columns from `column` on.
+    #[inline(always)]
+    unsafe fn from(self, column: usize) -> Self {
+        // SAFETY: the caller's column lies within the sums.
+        unsafe {
+            Self {
+                shift: self.shift.add(column),
+                first: self.first.add(column),
+                second: self.second.add(column),
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -87,23 +103,30 @@ impl Kernel for Product<'_> {
         let (a, b, c) = (self.a.as_ptr(), self.b.as_ptr(), self.c.as_mut_ptr());
         let mut column = 0;
         while column < self.columns {
-            // SAFETY: `check` has shown that rows × columns × depth of A, B, C and the sums lie inside their slices;
-            // the panels below cover exactly the columns up to `columns`.
+            // SAFETY: `check` has shown that rows × columns × depth of A, B, C and the sums, with columns up to the
+            // padding's end, lie inside their slices; the panels below cover whole and half vectors up to there.
             unsafe {
-                let sums = sums.map(|s| SumPointers {
-                    shift: s.shift.add(column),
-                    first: s.first.add(column),
-                    second: s.second.add(column),
-                });
+                let sums = sums.map(|sums| sums.from(column));
                 let (b, c) = (b.add(column), c.add(column));
-                column += match panel::<V>((self.columns - column) / V::LANES) {
-                    1 if V::REGISTERS >= 32 => rows::<V, 16, 1>(self.rows, strides, a, b, c, sums),
-                    1 => rows::<V, 6, 1>(self.rows, strides, a, b, c, sums),
-                    2 if V::REGISTERS >= 32 => rows::<V, 12, 2>(self.rows, strides, a, b, c, sums),
-                    2 => rows::<V, 6, 2>(self.rows, strides, a, b, c, sums),
-                    _ => rows::<V, 8, 3>(self.rows, strides, a, b, c, sums),
+                column += match panel::<V>(self.columns - column) {
+                    (0, _) => rows::<V, 16, 0, true>(self.rows, strides, a, b, c, sums),
+                    (1, true) => rows::<V, 12, 1, true>(self.rows, strides, a, b, c, sums),
+                    (2, true) => rows::<V, 8, 2, true>(self.rows, strides, a, b, c, sums),
+                    (1, false) if V::REGISTERS >= 32 => {
+                        rows::<V, 16, 1, false>(self.rows, strides, a, b, c, sums)
+                    }
+                    (1, false) => rows::<V, 6, 1, false>(self.rows, strides, a, b, c, sums),
+                    (2, false) if V::REGISTERS >= 32 => {
+                        rows::<V, 12, 2, false>(self.rows, strides, a, b, c, sums)
+                    }
+                    (2, false) => rows::<V, 6, 2, false>(self.rows, strides, a, b, c, sums),
+                    _ => rows::<V, 8, 3, false>(self.rows, strides, a, b, c, sums),
                 };
             }
+        }
+        if !self.accumulate {
+            let padding = column..pitch(self.columns);
+            self.c.chunks_mut(self.c_row).take(self.rows).for_each(|row| row[padding.clone()].fill(0.0));
         }
     }
 }
@@ -111,36 +134,44 @@ impl Kernel for Product<'_> {
 impl Product<'_> {
     fn check(&self) {
         let last = |rows: usize, stride: usize, columns: usize| rows.saturating_sub(1) * stride + columns;
-        assert!(self.columns.is_multiple_of(super::LANE_BLOCK));
+        let columns = pitch(self.columns);
         if self.depth > 0 {
             assert!(
                 (self.rows.saturating_sub(1)) * self.a_row + (self.depth - 1) * self.a_depth < self.a.len()
             );
-            assert!(last(self.depth, self.b_row, self.columns) <= self.b.len());
+            assert!(last(self.depth, self.b_row, columns) <= self.b.len());
         }
-        assert!(last(self.rows, self.c_row, self.columns) <= self.c.len() && self.c_row >= self.columns);
+        assert!(last(self.rows, self.c_row, columns) <= self.c.len() && self.c_row >= columns);
         if let Some(sums) = &self.sums {
             let lengths = [sums.shift.len(), sums.first.len(), sums.second.len()];
-            assert!(lengths.iter().all(|&length| length >= self.columns));
+            assert!(lengths.iter().all(|&length| length >= columns));
         }
     }
 }
 
-/// Vectors in the next column panel, given how many are left.
+/// Whole vectors of the next column panel, given the columns that are left, and whether half a vector ends it.
 #[inline(always)]
-fn panel<V: Vector>(left: usize) -> usize {
+fn panel<V: Vector>(columns: usize) -> (usize, bool) {
+    let half = V::REGISTERS >= 32
+        && V::Half::LANES < V::LANES
+        && (1..=V::Half::LANES).contains(&(columns % V::LANES));
+    let left = if half { columns / V::LANES } else { columns.div_ceil(V::LANES) };
     if V::REGISTERS < 16 {
-        1
-    } else if V::REGISTERS < 32 || left == 4 {
-        left.min(2)
+        (1, false)
+    } else if V::REGISTERS < 32 {
+        (left.min(2), false)
+    } else if half && left <= 2 {
+        (left, true)
+    } else if left == 4 || (half && left == 3) {
+        (2, false)
     } else {
-        left.min(3)
+        (left.min(3), false)
     }
 }
 
-/// All rows of one column panel; returns its width.
+/// All rows of one column panel of `N` vectors and, with `HALF`, half a vector; returns its width.
 #[inline(always)]
-unsafe fn rows<V: Vector, const R: usize, const N: usize>(
+unsafe fn rows<V: Vector, const R: usize, const N: usize, const HALF: bool>(
     rows: usize,
     strides: Strides,
     a: *const f32,
@@ -152,48 +183,70 @@ unsafe fn rows<V: Vector, const R: usize, const N: usize>(
     // SAFETY: the caller gives pointers to matrices of these sizes; every tile covers rows below `rows`.
     unsafe {
         while row + R <= rows {
-            tile::<V, R, N>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
+            tile::<V, R, N, HALF>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
             row += R;
         }
         while row + 4 <= rows {
-            tile::<V, 4, N>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
+            tile::<V, 4, N, HALF>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
             row += 4;
         }
         let (a, c) = (a.add(row * strides.a_row), c.add(row * strides.c_row));
         match rows - row {
             0 => {}
-            1 => tile::<V, 1, N>(strides, a, b, c, sums),
-            2 => tile::<V, 2, N>(strides, a, b, c, sums),
-            _ => tile::<V, 3, N>(strides, a, b, c, sums),
+            1 => tile::<V, 1, N, HALF>(strides, a, b, c, sums),
+            2 => tile::<V, 2, N, HALF>(strides, a, b, c, sums),
+            _ => tile::<V, 3, N, HALF>(strides, a, b, c, sums),
         }
     }
-    N * V::LANES
+    N * V::LANES + if HALF { V::Half::LANES } else { 0 }
 }
 
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize>(
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const HALF: bool>(
     strides: Strides,
     mut a: *const f32,
     mut b: *const f32,
     c: *mut f32,
     sums: Option<SumPointers>,
 ) {
-    // SAFETY: the caller gives R rows and N vectors of columns that exist in A, B, C and the sums.
+    // SAFETY: the caller gives R rows and N vectors of columns (and half a one) that exist in A, B, C and the sums.
     unsafe {
-        let mut total = [[V::zero(); N]; R];
+        let (mut total, mut tail) = ([[V::zero(); N]; R], [[V::Half::zero(); 1]; R]);
         for _ in 0..strides.depth {
             let mut row = [V::zero(); N];
             for n in 0..N {
                 row[n] = V::load(b.add(n * V::LANES));
             }
+            let end = if HALF { V::Half::load(b.add(N * V::LANES)) } else { V::Half::zero() };
             for r in 0..R {
                 let value = V::splat(*a.add(r * strides.a_row));
                 for n in 0..N {
                     total[r][n] = value.mul_add(row[n], total[r][n]);
                 }
+                if HALF {
+                    tail[r][0] = value.half().mul_add(end, tail[r][0]);
+                }
             }
             (a, b) = (a.wrapping_add(strides.a_depth), b.wrapping_add(strides.b_row));
         }
+        finish(&mut total, strides, c, sums);
+        if HALF {
+            let at = N * V::LANES;
+            finish(&mut tail, strides, c.add(at), sums.map(|sums| sums.from(at)));
+        }
+    }
+}
+
+/// Stores a tile's columns of one vector type, and adds up their sums.
+#[inline(always)]
+unsafe fn finish<V: Vector, const R: usize, const N: usize>(
+    total: &mut [[V; N]; R],
+    strides: Strides,
+    c: *mut f32,
+    sums: Option<SumPointers>,
+) {
+    // SAFETY: the caller gives R rows and N vectors of columns that exist in C and the sums.
+    unsafe {
         for r in 0..R {
             for n in 0..N {
                 let to = c.add(r * strides.c_row + n * V::LANES);
@@ -204,7 +257,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
             }
         }
         if let Some(sums) = sums {
-            add_sums::<V, R, N>(&total, sums);
+            add_sums::<V, R, N>(total, sums);
         }
     }
 }
@@ -214,16 +267,16 @@ unsafe fn add_sums<V: Vector, const R: usize, const N: usize>(total: &[[V; N]; R
     // SAFETY: the caller gives N vectors of sums.
     unsafe {
         for n in 0..N {
-            let at = n * V::LANES;
-            let shift = V::load(sums.shift.add(at));
-            let (mut first, mut second) = (V::load(sums.first.add(at)), V::load(sums.second.add(at)));
+            let sums = sums.from(n * V::LANES);
+            let shift = V::load(sums.shift);
+            let (mut first, mut second) = (V::load(sums.first), V::load(sums.second));
             for row in total {
                 let distance = row[n].sub(shift);
                 first = first.add(distance);
                 second = distance.mul_add(distance, second);
             }
-            first.store(sums.first.add(at));
-            second.store(sums.second.add(at));
+            first.store(sums.first);
+            second.store(sums.second);
         }
     }
 }
@@ -242,45 +295,69 @@ mod tests {
 
     #[test]
     fn every_level_equals_naive_loops() {
+        let sizes = [(1, 16, 1), (23, 48, 5), (37, 64, 16), (13, 112, 9), (50, 80, 33)];
+        // Ends of half a vector after none, one, two, three, four and five whole ones, and ends within a half.
+        let ragged = [
+            (19, 8, 7),
+            (37, 24, 5),
+            (25, 40, 11),
+            (3, 56, 4),
+            (14, 72, 3),
+            (9, 88, 6),
+            (30, 27, 2),
+            (5, 3, 9),
+        ];
         for level in Level::all_available() {
-            for (rows, columns, depth) in [(1, 16, 1), (23, 48, 5), (37, 64, 16), (13, 112, 9), (50, 80, 33)]
-            {
-                let (a, b) = (data(rows * 40, 1), data(depth * 128, 2));
-                let mut c = data(rows * 112, 3);
-                let before = c.clone();
-                let (shift, mut first, mut second) = (data(112, 4), vec![0.0; 112], vec![0.0; 112]);
-                let sums = Some(TileSums { shift: &shift, first: &mut first, second: &mut second });
-                let (a_row, a_depth, b_row, c_row) = (40, 1, 128, 112);
-                let (a, b, c_slice) = (&a[..], &b[..], &mut c[..]);
-                let product = Product {
-                    rows,
-                    columns,
-                    depth,
-                    a,
-                    a_row,
-                    a_depth,
-                    b,
-                    b_row,
-                    c: c_slice,
-                    c_row,
-                    accumulate: true,
-                    sums,
-                };
-                dispatch(level, product);
-                for column in 0..columns {
-                    let mut sum = 0.0;
-                    for row in 0..rows {
-                        let dot: f32 = (0..depth).map(|k| a[row * 40 + k] * b[k * 128 + column]).sum();
-                        let at = row * 112 + column;
-                        assert!(
-                            (c[at] - before[at] - dot).abs() < TOLERANCE,
-                            "{level:?} {rows}x{columns}x{depth}"
-                        );
-                        sum += c[at] - shift[column];
-                    }
-                    assert!((first[column] - sum).abs() < TOLERANCE * rows as f32);
+            for size in sizes.into_iter().chain(ragged) {
+                for accumulate in [false, true] {
+                    compare(level, size, accumulate);
                 }
             }
+        }
+    }
+
+    fn compare(level: Level, (rows, columns, depth): (usize, usize, usize), accumulate: bool) {
+        let padded = pitch(columns);
+        let (a, mut b) = (data(rows * 40, 1), data(depth * 128, 2));
+        b.chunks_mut(128).for_each(|row| row[columns..padded].fill(0.0));
+        let mut c = data(rows * 112, 3);
+        let before = c.clone();
+        let (shift, mut first, mut second) = (data(112, 4), vec![0.0; 112], vec![0.0; 112]);
+        let product = Product {
+            rows,
+            columns,
+            depth,
+            a: &a,
+            a_row: 40,
+            a_depth: 1,
+            b: &b,
+            b_row: 128,
+            c: &mut c,
+            c_row: 112,
+            accumulate,
+            sums: Some(TileSums { shift: &shift, first: &mut first, second: &mut second }),
+        };
+        dispatch(level, product);
+        for column in 0..columns {
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for row in 0..rows {
+                let dot: f32 = (0..depth).map(|k| a[row * 40 + k] * b[k * 128 + column]).sum();
+                let at = row * 112 + column;
+                let expected = if accumulate { before[at] + dot } else { dot };
+                assert!((c[at] - expected).abs() < TOLERANCE, "{level:?} {rows}x{columns}x{depth}");
+                sum += c[at] - shift[column];
+                squares += (c[at] - shift[column]).powi(2);
+            }
+            assert!((first[column] - sum).abs() < TOLERANCE * rows as f32);
+            assert!((second[column] - squares).abs() < TOLERANCE * squares.max(rows as f32));
+        }
+        for (row, (c, before)) in c.chunks(112).zip(before.chunks(112)).enumerate() {
+            let kept = if accumulate { columns } else { padded };
+            assert!(c[kept..] == before[kept..] || accumulate, "{level:?}: row {row} written beyond {kept}");
+            assert!(
+                accumulate || c[columns..padded].iter().all(|&v| v == 0.0),
+                "{level:?}: padding of row {row}"
+            );
         }
     }
 }

@@ -9,8 +9,12 @@ pub(crate) trait Vector: Copy {
     const LANES: usize;
     /// How many such registers there are.
     const REGISTERS: usize;
+    /// A vector half as long, or the same where there is none.
+    type Half: Vector;
     /// All lanes equal.
     unsafe fn splat(value: f32) -> Self;
+    /// The first half of the lanes.
+    unsafe fn half(self) -> Self::Half;
     /// Reads `LANES` floats.
     unsafe fn load(from: *const f32) -> Self;
     /// Writes `LANES` floats.
@@ -59,9 +63,14 @@ macro_rules! lanes {
 impl Vector for Portable {
     const LANES: usize = 8;
     const REGISTERS: usize = 8;
+    type Half = Self;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         Self([value; 8])
+    }
+    #[inline(always)]
+    unsafe fn half(self) -> Self {
+        self
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -113,7 +122,7 @@ impl Vector for Portable {
 
 /// Writes one vector type: its register, sizes, and one expression per operation.
 macro_rules! vector {
-    ($(#[$meta:meta])* $name:ident($register:ty), $lanes:literal lanes, $registers:literal registers,
+    ($(#[$meta:meta])* $name:ident($register:ty), $lanes:literal lanes, $registers:literal registers, half($f:ident) $half:ident($first:expr),
      splat($v:ident) $splat:expr, load($from:ident) $load:expr, store($s:ident, $to:ident) $store:expr,
      add $add:path, sub $sub:path, mul $mul:path, mul_add($a:ident, $b:ident, $c:ident) $mul_add:expr,
      max $max:path, min $min:path, round($r:ident) $round:expr,
@@ -128,9 +137,16 @@ macro_rules! vector {
         impl Vector for $name {
             const LANES: usize = $lanes;
             const REGISTERS: usize = $registers;
+            type Half = $half;
             #[inline(always)]
             unsafe fn splat($v: f32) -> Self {
                 Self(unsafe { $splat })
+            }
+            #[inline(always)]
+            #[allow(unused_unsafe, reason = "where there is no half, nothing is done")]
+            unsafe fn half(self) -> $half {
+                let $f = self.0;
+                $half(unsafe { $first })
             }
             #[inline(always)]
             unsafe fn load($from: *const f32) -> Self {
@@ -193,7 +209,7 @@ mod x86 {
 
     vector! {
         /// Sixteen floats, AVX-512F.
-        Avx512(__m512), 16 lanes, 32 registers,
+        Avx512(__m512), 16 lanes, 32 registers, half(f) Avx2(_mm512_castps512_ps256(f)),
         splat(v) _mm512_set1_ps(v),
         load(from) _mm512_loadu_ps(from),
         store(s, to) _mm512_storeu_ps(to, s),
@@ -211,7 +227,7 @@ mod x86 {
 
     vector! {
         /// Eight floats, AVX2 and FMA.
-        Avx2(__m256), 8 lanes, 16 registers,
+        Avx2(__m256), 8 lanes, 16 registers, half(f) Avx2(f),
         splat(v) _mm256_set1_ps(v),
         load(from) _mm256_loadu_ps(from),
         store(s, to) _mm256_storeu_ps(to, s),
@@ -244,7 +260,7 @@ mod arm {
 
     vector! {
         /// Four floats, NEON.
-        Neon(float32x4_t), 4 lanes, 32 registers,
+        Neon(float32x4_t), 4 lanes, 32 registers, half(f) Neon(f),
         splat(v) vdupq_n_f32(v),
         load(from) vld1q_f32(from),
         store(s, to) vst1q_f32(to, s),

@@ -59,7 +59,7 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
             dispatch(op.level, Gather { window, padded, pixels: pixels.clone(), to: columns, row: x_row });
             weight_gradient(op, Block { x: columns, x_row, rows: pixels.len() }, dy, outputs.weight);
             if let Some(into) = &mut outputs.input {
-                let width = pitch(LayerPlan::depth(op.layer));
+                let width = LayerPlan::depth(op.layer);
                 input_product(op, pixels.len(), dy, width, column_gradient, x_row);
                 let to = &mut into.kept[from.clone()];
                 for (pixel, from) in pixels.zip(column_gradient.chunks_exact(x_row)) {

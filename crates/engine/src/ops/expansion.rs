@@ -64,11 +64,16 @@ impl<'a, 'e> Image<'a, 'e> {
         Self { expansion, level, x: Block { x, x_row, rows }, raw }
     }
 
+    /// How many of `width` channels from `channel` on are no padding.
+    fn used(&self, channel: usize, width: usize) -> usize {
+        width.min(self.expansion.layer.out_channels - channel)
+    }
+
     /// The convolution output, `width` channels from `channel` on; rows of `width`.
     pub(crate) fn expand(&mut self, channel: usize, width: usize) -> &[f32] {
         let product = Product {
             rows: self.x.rows,
-            columns: width,
+            columns: self.used(channel, width),
             depth: self.expansion.layer.in_channels,
             a: self.x.x,
             a_row: self.x.x_row,
@@ -96,7 +101,7 @@ impl<'a, 'e> Image<'a, 'e> {
         let Expansion { layer, plan, transposed, .. } = *self.expansion;
         let product = Product {
             rows: layer.in_channels,
-            columns: width,
+            columns: self.used(channel, width),
             depth: self.x.rows,
             a: self.x.x,
             a_row: 1,
@@ -111,8 +116,8 @@ impl<'a, 'e> Image<'a, 'e> {
         dispatch(self.level, product);
         let product = Product {
             rows: self.x.rows,
-            columns: plan.input_pitch,
-            depth: width.min(layer.out_channels - channel),
+            columns: layer.in_channels,
+            depth: self.used(channel, width),
             a: scaled,
             a_row: width,
             a_depth: 1,
@@ -156,7 +161,7 @@ impl Correction {
         self.mix.resize(rows * plan.input_pitch, 0.0);
         let product = Product {
             rows,
-            columns: plan.input_pitch,
+            columns: rows,
             depth: columns,
             a: &self.sloped,
             a_row: columns,
@@ -198,7 +203,7 @@ impl Correction {
             let gradient = &mut into.kept[place.clone()];
             let product = Product {
                 rows: gradient.len() / pitch,
-                columns: pitch,
+                columns: expansion.layer.in_channels,
                 depth: expansion.layer.in_channels,
                 a: x,
                 a_row: x_row,

@@ -57,7 +57,7 @@ impl HeadState {
         self.features.copy_from_slice(&self.pooled);
         quantizer::apply(quantizer::prepare(head.pooled_quantizer, parameters), &mut self.features);
         let (rows, columns) = (pitch(head.features), pitch(head.classes));
-        let sizes = [self.padded.len() / columns, columns, head.features];
+        let sizes = [self.padded.len() / columns, head.classes, head.features];
         multiply(level, sizes, (&self.features, rows, 1), (&self.weight, columns), &mut self.padded);
         let bias = &parameters[head.bias_offset..head.bias_offset + head.classes];
         for (logits, padded) in
@@ -89,11 +89,11 @@ impl HeadState {
             }
         }
         clear(&mut self.weight_gradient, head.features * columns);
-        let sizes = [head.features, columns, batch];
+        let sizes = [head.features, head.classes, batch];
         multiply(level, sizes, (&self.features, 1, rows), (&self.padded, columns), &mut self.weight_gradient);
         self.add_weight_gradient(head, parameters, gradients);
         clear(&mut self.gradient, batch * rows);
-        let sizes = [batch, rows, head.classes];
+        let sizes = [batch, head.features, head.classes];
         multiply(level, sizes, (&self.padded, columns, 1), (&self.transposed, rows), &mut self.gradient);
         let pooled_quantizer = quantizer::prepare(head.pooled_quantizer, parameters);
         let range = quantizer::backward(pooled_quantizer, &self.pooled, &mut self.gradient);
@@ -113,7 +113,7 @@ impl HeadState {
     }
 }
 
-/// `c = a · b` for `[rows, columns, depth]`; a with row and depth strides, b and c with rows of `columns`.
+/// `c = a · b` for `[rows, columns, depth]`; a with row and depth strides, b and c with rows of `columns` and padding.
 fn multiply(level: Level, sizes: [usize; 3], a: (&[f32], usize, usize), b: (&[f32], usize), c: &mut [f32]) {
     let [rows, columns, depth] = sizes;
     let (a, a_row, a_depth) = a;
@@ -128,7 +128,7 @@ fn multiply(level: Level, sizes: [usize; 3], a: (&[f32], usize, usize), b: (&[f3
         b,
         b_row,
         c,
-        c_row: columns,
+        c_row: pitch(columns),
         accumulate: false,
         sums: None,
     };

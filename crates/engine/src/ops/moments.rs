@@ -81,7 +81,7 @@ impl Moments {
             dispatch(level, Centre { input: x, row: x_row, rows, shift, output: centred, stride, first });
             let product = Product {
                 rows: channels,
-                columns: pitch,
+                columns: channels,
                 depth: rows,
                 a: centred,
                 a_row: 1,

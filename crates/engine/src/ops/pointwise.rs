@@ -53,7 +53,7 @@ pub(super) fn multiply(op: &Forward, block: Block, output: &mut [f32], sums: Opt
 fn product(op: &Forward, block: Block, output: &mut [f32], sums: Option<TileSums>) {
     let product = Product {
         rows: block.rows,
-        columns: op.plan.pitch,
+        columns: op.layer.out_channels,
         depth: op.weight.len() / op.plan.weight_row,
         a: block.x,
         a_row: block.x_row,
@@ -98,7 +98,7 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
         weight_gradient(op, Block { x, x_row, rows: end - start }, dy, outputs.weight);
         let Some(into) = &mut outputs.input else { continue };
         let gradient = &mut into.kept[from.clone()];
-        input_product(op, end - start, dy, input_pitch, gradient, input_pitch);
+        input_product(op, end - start, dy, op.layer.in_channels, gradient, input_pitch);
         let epilogue = into.epilogue.part(from);
         let (first, second) = (&mut *into.first, &mut *into.second);
         ranges.add(dispatch(
@@ -121,7 +121,7 @@ pub(super) fn weight_gradient(op: &Backward, block: Block, dy: &[f32], to: &mut 
     let pitch = op.plan.pitch;
     let product = Product {
         rows: to.len() / pitch,
-        columns: pitch,
+        columns: op.layer.out_channels,
         depth: block.rows,
         a: block.x,
         a_row: 1,
