@@ -36,8 +36,30 @@ pub struct Window {
     pub kernel: usize,
     /// Pixels it moves by.
     pub stride: usize,
-    /// Pixels of border on every side, less than the kernel.
+    /// Pixels of border above and on the left, less than the kernel.
     pub padding: usize,
+    /// Pixels of border below and on the right, less than the kernel; only the windows of pools may have another number
+    /// there. The last window must reach into the image.
+    pub padding_after: usize,
+}
+
+impl Window {
+    /// With the same border on every side.
+    pub fn even(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel, stride, padding, padding_after: padding }
+    }
+
+    /// Height and width of what comes out of an image of `size`; nothing if a window does not lie on it.
+    pub fn output_size(&self, size: usize) -> Option<usize> {
+        let Self { kernel, stride, padding, padding_after } = *self;
+        if kernel <= padding.max(padding_after) {
+            return None;
+        }
+        let framed = size.checked_add(padding)?.checked_add(padding_after)?;
+        let last = framed.checked_sub(kernel)?.checked_div(stride)?;
+        let inside = last * stride < size + padding;
+        inside.then_some(last + 1)
+    }
 }
 
 /// What follows the sums of a convolution.

@@ -86,7 +86,7 @@ fn step(value: &Value) -> Step {
 
 fn window(work: &Value) -> Window {
     let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|field| index(&work[field]));
-    Window { kernel, stride, padding }
+    Window::even(kernel, stride, padding)
 }
 
 fn filters(work: &Value) -> Filters {
@@ -249,20 +249,20 @@ fn a_graph_that_does_not_fit_is_refused_by_its_step() {
         (
             "max_pool_1: a window that does not lie",
             change("small_cnn", &|graph| {
-                set_window(graph, 1, Window { kernel: 40, stride: 1, padding: 0 });
+                set_window(graph, 1, Window::even(40, 1, 0));
             }),
         ),
         (
             "max_pool_1: a window that does not lie",
             change("small_cnn", &|graph| {
-                set_window(graph, 1, Window { kernel: 2, stride: 0, padding: 0 });
+                set_window(graph, 1, Window::even(2, 0, 0));
             }),
         ),
         (
             "average_pool_8: size of the logits is 4, expected 1",
             change("basic_blocks", &|graph| {
                 graph.steps.truncate(9);
-                graph.steps[8].work = Work::AveragePool(Window { kernel: 1, stride: 1, padding: 0 });
+                graph.steps[8].work = Work::AveragePool(Window::even(1, 1, 0));
             }),
         ),
         (

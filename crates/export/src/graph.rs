@@ -211,8 +211,10 @@ pub enum Operation {
         kernel: usize,
         /// Stride in both directions.
         stride: usize,
-        /// Padding on every side, which never wins.
+        /// Padding above and on the left, which never wins.
         padding: usize,
+        /// Padding below and on the right, which never wins either.
+        padding_after: usize,
         /// Read.
         input: TensorId,
         /// Written.

@@ -118,8 +118,10 @@ pub enum Work {
         kernel: usize,
         /// Stride in both directions.
         stride: usize,
-        /// Padding on every side, which never wins.
+        /// Padding above and on the left, which never wins.
         padding: usize,
+        /// Padding below and on the right, which never wins either.
+        padding_after: usize,
     },
     /// Mean over all pixels.
     GlobalPool,

@@ -143,8 +143,8 @@ impl Writer<'_> {
                 self.store(&real, *output);
             }
             Operation::Add { name, left, right, output } => self.add(name, (*left, *right), *output),
-            &Operation::MaxPool { ref name, kernel, stride, padding, input, output } => {
-                self.max_pool(name, (kernel, stride, padding), input, output);
+            &Operation::MaxPool { ref name, kernel, stride, padding, padding_after, input, output } => {
+                self.max_pool(name, (kernel, stride, [padding, padding_after]), input, output);
             }
             Operation::Pool { name, input, output } => self.pool(name, *input, *output),
         }
@@ -178,7 +178,7 @@ impl Writer<'_> {
     fn max_pool(
         &mut self,
         name: &str,
-        (kernel, stride, padding): (usize, usize, usize),
+        (kernel, stride, [before, after]): (usize, usize, [usize; 2]),
         input: TensorId,
         output: TensorId,
     ) {
@@ -186,7 +186,7 @@ impl Writer<'_> {
         let attributes = vec![
             integers("kernel_shape", &[kernel; 2]),
             integers("strides", &[stride; 2]),
-            integers("pads", &[padding; 4]),
+            integers("pads", &[before, before, after, after]),
         ];
         self.builder.node(&to, "MaxPool", &[&from], attributes);
         if let Some(node) = self.builder.graph.node.last_mut() {

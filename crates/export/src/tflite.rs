@@ -104,8 +104,9 @@ impl Writer<'_> {
                 self.node(Builtin::Add, inputs, first, NodeOptions::Add(self.activation_of(*output)));
                 self.second_store(first, *output);
             }
-            &Operation::MaxPool { ref name, kernel, stride, padding, input, output } => {
-                let (from, padding) = self.padded(name, (kernel, stride, padding), (input, output));
+            &Operation::MaxPool { ref name, kernel, stride, padding, padding_after, input, output } => {
+                let window = (kernel, stride, [padding, padding_after]);
+                let (from, padding) = self.padded(name, window, (input, output));
                 let tensor = &self.network.tensors[output];
                 let (scale, zero) = (tensor.quantizer.scale, container_zero(tensor));
                 self.stored[output] = self.activation(&tensor.name, tensor, scale, zero);
@@ -117,7 +118,7 @@ impl Writer<'_> {
     }
 
     fn convolution(&mut self, layer: &Convolution) {
-        let window = (layer.kernel, layer.stride, layer.padding);
+        let window = (layer.kernel, layer.stride, [layer.padding; 2]);
         let (input, padding) = self.padded(&layer.name, window, (layer.input, layer.output));
         let (kernel, depthwise) = (layer.kernel, layer.kind == LayerKind::Depthwise);
         let (channels, inputs) = (layer.weights.scales.len(), self.network.tensors[layer.input].channels);
@@ -149,22 +150,22 @@ impl Writer<'_> {
     fn padded(
         &mut self,
         name: &str,
-        (kernel, stride, padding): (usize, usize, usize),
+        (kernel, stride, [before, after]): (usize, usize, [usize; 2]),
         (input, output): (TensorId, TensorId),
     ) -> (ValueId, Padding) {
         let (tensor, out) = (&self.network.tensors[input], self.network.tensors[output].size);
         let input = self.stored[input];
-        if padding == 0 && out == (tensor.size - kernel) / stride + 1 {
+        if before == 0 && (out - 1) * stride + kernel <= tensor.size {
             return (input, Padding::Valid);
         }
         let same_out = tensor.size.div_ceil(stride);
         let same_total = ((same_out - 1) * stride + kernel).saturating_sub(tensor.size);
-        if same_out == out && same_total / 2 == padding {
+        if same_out == out && same_total / 2 == before {
             return (input, Padding::Same);
         }
-        let border = padding as i32;
-        let borders = [0, 0, border, border, border, border, 0, 0];
-        let wide = Tensor { size: tensor.size + 2 * padding, ..tensor.clone() };
+        let (first, last) = (before as i32, after as i32);
+        let borders = [0, 0, first, last, first, last, 0, 0];
+        let wide = Tensor { size: tensor.size + before + after, ..tensor.clone() };
         let zero = container_zero(tensor);
         let amounts = self.model.constant_int32(format!("{name}/border"), &[4, 2], &borders);
         let output = self.activation(&format!("{name}/padded"), &wide, tensor.quantizer.scale, zero);

@@ -249,7 +249,7 @@ mod tests {
             let quantizer = WeightQuantizer { bits: 3, thresholds: vec![0.6; channels].into() };
             Work::Convolution(Filters {
                 depthwise: false,
-                window: Window { kernel, stride: 1, padding },
+                window: Window::even(kernel, 1, padding),
                 channels,
                 weight_offset: take(kernel * kernel * inputs * channels, 0.5, 0.0),
                 weight_quantizer: quantized.then_some(quantizer),
@@ -267,7 +267,7 @@ mod tests {
         let second = filters(6, 6, (3, 1), &mut take, true);
         push(1, second, Rectifier::None, Some(3.0), &mut take);
         push(2, Work::Add { other: 1 }, Rectifier::Relu, Some(5.0), &mut take);
-        push(3, Work::MaxPool(Window { kernel: 2, stride: 2, padding: 0 }), Rectifier::None, None, &mut take);
+        push(3, Work::MaxPool(Window::even(2, 2, 0)), Rectifier::None, None, &mut take);
         let last = filters(6, dataset.classes, (size / 2, 0), &mut take, false);
         push(4, last, Rectifier::None, None, &mut take);
         (Graph { image_size: size, image_channels: channels, steps }, parameters, decays)

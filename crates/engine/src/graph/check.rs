@@ -65,6 +65,9 @@ impl Context<'_> {
     }
 
     fn convolution(&self, filters: &Filters, from: Shape) -> Checked<Shape> {
+        if filters.window.padding != filters.window.padding_after {
+            return Err(unsupported(self.name, "a convolution with uneven padding"));
+        }
         let shape = self.shape(self.window(filters.window, from)?, filters.channels)?;
         if filters.depthwise {
             equal(self.name, "output channels", from.channels, filters.channels)?;
@@ -85,12 +88,8 @@ impl Context<'_> {
 
     /// Size of the output.
     fn window(&self, window: Window, from: Shape) -> Checked<usize> {
-        let Window { kernel, stride, padding } = window;
-        let inside = kernel <= LARGEST_SIZE && kernel <= from.size + 2 * padding;
-        if kernel == 0 || stride == 0 || padding >= kernel || !inside {
-            return Err(unsupported(self.name, "a window that does not lie on its image"));
-        }
-        Ok((from.size + 2 * padding - kernel) / stride + 1)
+        let size = window.output_size(from.size).filter(|_| window.kernel <= LARGEST_SIZE);
+        size.ok_or_else(|| unsupported(self.name, "a window that does not lie on its image"))
     }
 
     fn shape(&self, size: usize, channels: usize) -> Checked<Shape> {

@@ -227,7 +227,7 @@ impl GraphExecutor {
         self.shapes[value].pixels() * pitch(self.shapes[value].channels)
     }
 
-    fn columns(&self, index: usize, Window { kernel, stride, padding }: Window) -> Columns {
+    fn columns(&self, index: usize, Window { kernel, stride, padding, .. }: Window) -> Columns {
         let (from, to) = (self.shapes[self.graph.steps[index].input], self.shapes[index + 1]);
         let (channels, pitch) = (from.channels, pitch(from.channels));
         Columns { size: from.size, width: to.size, kernel, stride, padding, channels, pitch }

@@ -99,6 +99,16 @@ mod tests {
     }
 
     #[test]
+    fn a_border_may_be_on_two_sides_only() {
+        let window = Columns { width: 2, ..window(2, 2, 0) };
+        let (mut output, mut into) = ([0.0; 4], [0.0; 9]);
+        largest(&window, &IMAGE, &mut output);
+        assert_eq!(output, [5.0, 2.0, 3.0, -9.0]);
+        largest_backward(&window, (&IMAGE, &output), &[1.0, 10.0, 100.0, 1000.0], &mut into);
+        assert_eq!(into, [0.0, 1.0, 10.0, 0.0, 0.0, 0.0, 0.0, 100.0, 1000.0]);
+    }
+
+    #[test]
     fn a_border_never_wins_and_counts_as_zeros() {
         let window = window(3, 2, 1);
         let mut output = [0.0; 4];

@@ -98,7 +98,9 @@ impl ImportedNetwork {
                 result
             }
             Work::Add { other, .. } => input.iter().zip(&values[*other]).map(|(a, b)| a + b).collect(),
-            &Work::MaxPool { kernel, stride, padding } => largest(input, from, to, (kernel, stride, padding)),
+            &Work::MaxPool { kernel, stride, padding, .. } => {
+                largest(input, from, to, (kernel, stride, padding))
+            }
             Work::GlobalPool => mean(input, from),
         }
     }

@@ -63,8 +63,8 @@ const LIMITS: [(&[&str], &str); 8] = [
     ),
     (
         &["MaxPool", "AveragePool"],
-        "understood: square windows, the same padding on all sides (counted, in an average), no dilation, `ceil_mode` where \
-         it changes nothing",
+        "understood: square windows, no dilation, padding that leaves the image square; in averages the same on all sides \
+         and counted, also where `ceil_mode` asks for it",
     ),
     (
         &["Gemm", "MatMul"],

@@ -225,8 +225,8 @@ impl Builder<'_> {
                 self.operations.push(Operation::Add { name, left: source, right, output });
                 Ok(output)
             }
-            &Work::MaxPool { kernel, stride, padding } => {
-                if padding > 0 && self.network.signed(step.input) {
+            &Work::MaxPool { kernel, stride, padding, padding_after } => {
+                if padding + padding_after > 0 && self.network.signed(step.input) {
                     let what = "padding around what can be negative".to_string();
                     return Err(ExportError::Unsupported { node: name, operator: "MaxPool".into(), what });
                 }
@@ -237,6 +237,7 @@ impl Builder<'_> {
                     kernel,
                     stride,
                     padding,
+                    padding_after,
                     input: source,
                     output,
                 });

@@ -322,6 +322,17 @@ fn pools_take_in_zeros_and_sizes_that_fit() {
     assert_eq!(read(pool().framed("first.pool", [1; 4])).unwrap(), padded);
     let fits = fixtures::plain(3).integers("first.pool", "ceil_mode", &[1]);
     assert_eq!(read(fits).unwrap(), read(fixtures::plain(3)).unwrap());
+    // On twelve pixels windows of three at stride two are rounded up to a sixth one, which reaches a pixel beyond.
+    let up = read(pool().integers("first.pool", "ceil_mode", &[1])).unwrap();
+    assert_eq!(read(pool().integers("first.pool", "pads", &[0, 0, 1, 1])).unwrap(), up);
+    assert_eq!(read(pool().same_padding("first.pool")).unwrap(), up);
+    let beyond = Work::MaxPool { kernel: 3, stride: 2, padding: 0, padding_after: 1 };
+    assert_eq!(up.steps()[1].work, beyond);
+    // A window that would begin behind the image is left out: on twelve pixels at 0, 3, 6 and 9, not at 12.
+    let apart = fixtures::pools(3, false).integers("first.pool", "strides", &[3, 3]);
+    let apart =
+        apart.integers("first.pool", "kernel_shape", &[1, 1]).integers("first.pool", "ceil_mode", &[1]);
+    assert_eq!(read(apart).unwrap().shape(2).size, 4);
     let below = read(fixtures::pools(3, true).framed("first.pool", [1; 4])).unwrap_err();
     assert!(below.to_string().contains("numbers below 0"), "{below}");
 }
@@ -494,14 +505,18 @@ fn refusals_name_node_operator_and_a_way_on() {
             "groups",
         ),
         (
-            plain().integers("first.pool", "pads", &[0, 0, 1, 1]),
+            plain().integers("first.pool", "pads", &[0, 1, 1, 0]),
             "`first.pool` (MaxPool): a pool with",
-            "same padding",
+            "leaves the image square",
         ),
         (
-            plain().integers("first.pool", "ceil_mode", &[1]).integers("first.pool", "kernel_shape", &[3, 3]),
-            "`first.pool` (MaxPool): a window of 3",
-            "`ceil_mode`",
+            plain().integers("second.pool", "ceil_mode", &[1]).integers(
+                "second.pool",
+                "kernel_shape",
+                &[3, 3],
+            ),
+            "`second.pool` (AveragePool): a mean over windows with padding 0 before",
+            "averages",
         ),
         (
             plain().integers("second.pool", "pads", &[1; 4]),
@@ -551,9 +566,14 @@ fn exports_of_pools_and_positive_sums_compile_and_agree() {
     let Ok(compiler) = crate::c::Compiler::find() else { return eprintln!("skipped: no C compiler") };
     let pixels = pixels(10, 3);
     let uneven = fixtures::groups(2).integers("halves", "pads", &[0, 1, 1, 0]);
-    for (nodes, bits) in
-        [(fixtures::plain(7), 8), (fixtures::plain(7), 3), (fixtures::pools(7, true), 5), (uneven, 8)]
-    {
+    let up = fixtures::plain(7).integers("first.pool", "kernel_shape", &[3, 3]).same_padding("first.pool");
+    for (nodes, bits) in [
+        (fixtures::plain(7), 8),
+        (fixtures::plain(7), 3),
+        (fixtures::pools(7, true), 5),
+        (uneven, 8),
+        (up, 8),
+    ] {
         let network = read(nodes).unwrap();
         let quantized = quantized(&network, bits, &pixels).network;
         let logits = Executor::new(&quantized, Style::FixedOnce).run(&pixels).unwrap().int8_quantizer();

@@ -18,24 +18,30 @@ impl Reader<'_> {
         if around != [0; 4] && signed(&self.steps, input) {
             return Err(unsupported(node, "the largest of numbers below 0 and the zeros around them"));
         }
-        let Window { kernel, stride, padding, .. } = Window::of(node, around, self.shapes[input].size)?;
-        let size = (self.shapes[input].size + 2 * padding - kernel) / stride + 1;
-        let shape = Shape { size, ..self.shapes[input] };
-        self.push(node, input, Work::MaxPool { kernel, stride, padding }, shape)
+        let window = Window::of(node, around, self.shapes[input].size)?;
+        let shape = Shape { size: window.output_size, ..self.shapes[input] };
+        let Window { kernel, stride, padding: [padding, padding_after], .. } = window;
+        self.push(node, input, Work::MaxPool { kernel, stride, padding, padding_after }, shape)
     }
 
     /// A depthwise convolution with equal weights.
     pub(super) fn average_pool(&mut self, node: &Node) -> Result<Known> {
         let (input, around) = self.framed_image(node)?;
         let Shape { size, channels } = self.shapes[input];
-        let Window { kernel, stride, padding, own_padding } = Window::of(node, around, size)?;
+        let Window { kernel, stride, padding: [padding, after], own_padding, output_size } =
+            Window::of(node, around, size)?;
+        if padding != after {
+            let what =
+                format!("a mean over windows with padding {padding} before the image and {after} behind it");
+            return Err(unsupported(node, what));
+        }
         if kernel == size && padding == 0 {
             return self.global_pool(node);
         }
         if kernel > LARGEST_WINDOW {
             return Err(unsupported(node, format!("a window of {kernel}")));
         }
-        if own_padding > 0 && integer(node, "count_include_pad", 0) == 0 {
+        if own_padding && integer(node, "count_include_pad", 0) == 0 {
             return Err(unsupported(node, "a mean over windows that leaves the padding out"));
         }
         let convolution = ImportedConvolution {
@@ -49,8 +55,8 @@ impl Reader<'_> {
             activation: Activation::Linear,
             fixed: true,
         };
-        let size = (size + 2 * padding - kernel) / stride + 1;
-        self.push(node, input, Work::Convolution(convolution), Shape { size, channels })
+        let shape = Shape { size: output_size, channels };
+        self.push(node, input, Work::Convolution(convolution), shape)
     }
 
     pub(super) fn global_pool(&mut self, node: &Node) -> Result<Known> {

@@ -1,8 +1,8 @@
 //! # Any window as a square one with the same padding everywhere
 //!
 //! A kernel of h × w taps, some pixels apart, with padding that may differ from side to side, computes what a larger
-//! square kernel computes that has zeros between and around the taps. A pool has no zeros to give: its padding must be
-//! the same on all sides.
+//! square kernel computes that has zeros between and around the taps. A pool has no zeros to give: its padding may only
+//! differ between the first sides (top, left) and the last (bottom, right).
 
 use super::graph::{integer, integers, square, text, unsupported};
 use crate::error::Result;
@@ -126,12 +126,16 @@ impl Taps {
     }
 }
 
-/// The window of a pool: padding is the same on all sides; the one that the node itself asks for comes last.
+/// The window of a pool.
 pub(super) struct Window {
     pub kernel: usize,
     pub stride: usize,
-    pub padding: usize,
-    pub own_padding: usize,
+    /// Above and on the left; below and on the right.
+    pub padding: [usize; 2],
+    /// Whether some of it is the node's own.
+    pub own_padding: bool,
+    /// Height and width of what comes out.
+    pub output_size: usize,
 }
 
 impl Window {
@@ -142,21 +146,30 @@ impl Window {
             0 => [0; 4],
             _ => sides(node, [kernel; 2], stride, framed(size, around))?,
         };
-        let all: Sides = std::array::from_fn(|side| own[side] + around[side]);
-        if all.iter().any(|&side| side != all[0]) || own.iter().any(|&side| side != own[0]) {
-            let what = format!("a pool with padding {all:?} that differs from side to side");
+        let [top, left, bottom, right] = std::array::from_fn(|side| own[side] + around[side]);
+        if top != left || bottom != right {
+            let what = format!(
+                "a pool with padding {:?} that makes the image longer than wide",
+                [top, left, bottom, right]
+            );
             return Err(unsupported(node, what));
         }
-        let (padding, padded) = (all[0], size + 2 * all[0]);
-        let usable = kernel > 0 && stride > 0 && padding < kernel && kernel <= padded;
-        // Rounding up the size changes nothing where the windows cover the image.
+        let padded = size + top + bottom;
+        let usable = kernel > top.max(bottom) && stride > 0 && kernel <= padded && dilations(node)? == [1; 2];
+        if !usable {
+            let what = format!(
+                "a window of {kernel}, stride {stride}, padding {:?} on {size} pixels",
+                [top, bottom]
+            );
+            return Err(unsupported(node, what));
+        }
+        // Rounding up adds a window, unless it would begin behind the image.
         let ceiling = integer(node, "ceil_mode", 0) != 0;
-        let covered = usable && (padded - kernel).is_multiple_of(stride);
-        if !usable || dilations(node)? != [1; 2] || (ceiling && !covered) {
-            let what = format!("a window of {kernel}, stride {stride}, padding {padding} on {size} pixels");
-            return Err(unsupported(node, what));
-        }
-        Ok(Self { kernel, stride, padding, own_padding: own[0] })
+        let steps = if ceiling { (padded - kernel).div_ceil(stride) } else { (padded - kernel) / stride };
+        let last = if steps * stride < size + top { steps } else { steps - 1 };
+        let bottom = bottom.max((last * stride + kernel).saturating_sub(size + top));
+        let own_padding = own != [0; 4] || bottom > around[2];
+        Ok(Self { kernel, stride, padding: [top, bottom], own_padding, output_size: last + 1 })
     }
 }
 

@@ -145,12 +145,12 @@ fn step(
         import::Work::Convolution(layer) if layer.fixed => Work::AveragePool(window(layer)),
         import::Work::Convolution(layer) => Work::Convolution(filters(layer, weight_quantizer, layout)),
         import::Work::Add { other, .. } => Work::Add { other: *other },
-        &import::Work::MaxPool { kernel, stride, padding } => {
-            Work::MaxPool(Window { kernel, stride, padding })
+        &import::Work::MaxPool { kernel, stride, padding, padding_after } => {
+            Work::MaxPool(Window { kernel, stride, padding, padding_after })
         }
         import::Work::GlobalPool => {
             let kernel = network.shape(step.input).size;
-            Work::AveragePool(Window { kernel, stride: 1, padding: 0 })
+            Work::AveragePool(Window::even(kernel, 1, 0))
         }
     };
     let rectifier = match step.work.activation() {
@@ -163,7 +163,7 @@ fn step(
 }
 
 fn window(layer: &ImportedConvolution) -> Window {
-    Window { kernel: layer.kernel, stride: layer.stride, padding: layer.padding }
+    Window::even(layer.kernel, layer.stride, layer.padding)
 }
 
 fn filters(
