@@ -128,7 +128,10 @@ fn verify(session: &Session, score: &Score, runtimes: &Runtimes) -> Result<Vec<S
 
 fn say(session: &Session, verification: &Verification) {
     for (format, outcome) in &verification.formats {
-        let text = outcome_text(outcome) + &latency_text(session, verification, format);
+        let mut text = outcome_text(outcome);
+        if matches!(outcome, FormatVerification::Run { .. }) {
+            text += &latency_text(session, verification, format);
+        }
         talk::stage_line(Stage::Verify.title(), &format!("{} {format}: {text}", verification.role));
     }
 }
