@@ -15,7 +15,7 @@ use crate::plan::{Plan, Purpose};
 use crate::sums::{ChannelSums, merge_chunks};
 
 /// Images that go through the network together in inference.
-const GROUP: usize = 4;
+const GROUP: usize = 2;
 
 /// What `observe` calls.
 pub(super) type Observer<'a> = &'a mut dyn FnMut(Tap, &[f32]);
