@@ -153,6 +153,13 @@ pub const FIGURES: &[Figure] = &[
                 about: About::Accuracy,
                 published: "nothing: the papers do not measure before they fine-tune",
             },
+            Claim {
+                text: "joint search in three rounds is more accurate than architecture, pruning and bits one after the other",
+                better: "apq-rounds",
+                other: "sequential",
+                about: About::Accuracy,
+                published: "nothing: the papers do not measure before they fine-tune",
+            },
         ],
     },
     Figure {
