@@ -61,6 +61,27 @@ pub enum Mark {
     Chosen,
 }
 
+impl Mark {
+    /// The shape itself, without the ring of the chosen one; `inside` stands between its tags.
+    pub fn shape(self, (left, top): (f64, f64), class: &str, inside: &str) -> String {
+        let square = |turn: &str| {
+            let (x, y) = (left - 5.0, top - 5.0);
+            format!(
+                r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="10" height="10"{turn}>{inside}</rect>"#
+            )
+        };
+        let round = |radius: usize| {
+            format!(r#"<circle class="{class}" cx="{left:.1}" cy="{top:.1}" r="{radius}">{inside}</circle>"#)
+        };
+        match self {
+            Self::Dot => round(4),
+            Self::Square => square(""),
+            Self::Diamond => square(&format!(r#" transform="rotate(45 {left:.1} {top:.1})""#)),
+            Self::Chosen => round(6),
+        }
+    }
+}
+
 /// A picture in the making.
 #[derive(Debug, Clone)]
 pub struct Plot {
@@ -156,27 +177,12 @@ impl Plot {
 
     /// A mark; `title` shows when pointed at.
     pub fn mark(&mut self, (x, y): (f64, f64), mark: Mark, class: &str, title: &str) {
-        let (left, top, title) = (self.left_of(x), self.top_of(y), escape(title));
-        let shape = match mark {
-            Mark::Dot => format!(r#"<circle class="{class}" cx="{left:.1}" cy="{top:.1}" r="4">"#),
-            Mark::Square => {
-                let (x, y) = (left - 5.0, top - 5.0);
-                format!(r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="10" height="10">"#)
-            }
-            Mark::Diamond => {
-                let centre = format!("{left:.1} {top:.1}");
-                let (x, y) = (left - 5.0, top - 5.0);
-                format!(
-                    r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="10" height="10" transform="rotate(45 {centre})">"#
-                )
-            }
-            Mark::Chosen => {
-                self.push(format_args!(r#"<circle class="ring" cx="{left:.1}" cy="{top:.1}" r="10"/>"#));
-                format!(r#"<circle class="{class}" cx="{left:.1}" cy="{top:.1}" r="6">"#)
-            }
-        };
-        let end = if shape.starts_with("<rect") { "</rect>" } else { "</circle>" };
-        self.push(format_args!("{shape}<title>{title}</title>{end}"));
+        let (left, top) = (self.left_of(x), self.top_of(y));
+        if mark == Mark::Chosen {
+            self.push(format_args!(r#"<circle class="ring" cx="{left:.1}" cy="{top:.1}" r="10"/>"#));
+        }
+        let title = format!("<title>{}</title>", escape(title));
+        self.push(format_args!("{}", mark.shape((left, top), class, &title)));
     }
 
     /// The picture as an SVG element; `description` is for those who cannot see it.

@@ -70,7 +70,10 @@ pub fn picture(figure: &Figure, rows: &[Row]) -> String {
         plot.mark((100.0 * row.budget, above), mark, colour(&row.arm), &title);
     }
     let description = format!("{}: diamonds expected, squares most probable, dots found", figure.title);
-    alone(&plot.finish(&description), figure.arms.iter().map(|arm| (arm.label, colour(arm.label))))
+    alone(
+        &plot.finish(&description),
+        figure.arms.iter().map(|arm| (arm.label, (colour(arm.label), Mark::Dot))),
+    )
 }
 
 #[cfg(test)]

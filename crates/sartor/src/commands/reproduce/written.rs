@@ -21,15 +21,16 @@ use crate::session::Session;
 /// Style of a picture that stands alone.
 const STYLE: &str = "<style>text{font:12px system-ui,sans-serif;fill:#60646c}.label{fill:#1c2024}.grid{stroke:#e6e8eb}\
     .line{fill:none;stroke-width:2}.interval{stroke-width:1.3;opacity:.6}.a{fill:#1f6feb}.b{fill:#c2560a}.c{fill:#18794e}\
-    .d{fill:#8e4ec6}.e{fill:#60646c}.f{fill:#ad5700}.line.a,.interval.a{fill:none;stroke:#1f6feb}\
+    .d{fill:#8e4ec6}.e{fill:#60646c}.f{fill:#d6409f}.g{fill:#0e7490}.line.a,.interval.a{fill:none;stroke:#1f6feb}\
     .line.b,.interval.b{fill:none;stroke:#c2560a}</style>";
 /// Colours and shapes of the arms.
-const LOOKS: [(&str, Mark); 6] = [
+const LOOKS: [(&str, Mark); 7] = [
     ("b", Mark::Square),
     ("c", Mark::Diamond),
     ("d", Mark::Square),
     ("e", Mark::Diamond),
     ("f", Mark::Dot),
+    ("g", Mark::Square),
     ("a", Mark::Dot),
 ];
 
@@ -251,17 +252,19 @@ fn picture(figure: &Figure, rows: &[Row]) -> String {
         Axis::around(&label, points.iter().map(|point| point.1)),
         Axis::around("test accuracy (%)", points.iter().map(|point| point.2)),
     );
-    let look = |arm: &str| {
-        let place = figure.arms.iter().position(|other| other.label == arm).unwrap_or(0);
-        let last = place + 1 == figure.arms.len();
-        if last { LOOKS[LOOKS.len() - 1] } else { LOOKS[place % (LOOKS.len() - 1)] }
-    };
     for &(row, x, y) in &points {
-        let (class, mark) = look(&row.arm);
+        let (class, mark) = look(figure, &row.arm);
         plot.mark((x, y), mark, class, &format!("{}: {y:.2} %, {x:.4} {unit}", row.arm));
     }
-    let legend = figure.arms.iter().map(|arm| (arm.label, look(arm.label).0));
+    let legend = figure.arms.iter().map(|arm| (arm.label, look(figure, arm.label)));
     alone(&plot.finish(figure.title), legend)
+}
+
+/// The last arm, which the figure is about, has the last look.
+fn look(figure: &Figure, arm: &str) -> (&'static str, Mark) {
+    let place = figure.arms.iter().position(|other| other.label == arm).unwrap_or(0);
+    let last = place + 1 == figure.arms.len();
+    if last { LOOKS[LOOKS.len() - 1] } else { LOOKS[place % (LOOKS.len() - 1)] }
 }
 
 fn curves(rows: &[CurveRow]) -> String {
@@ -276,23 +279,36 @@ fn curves(rows: &[CurveRow]) -> String {
         plot.line(&points, class);
         mine.iter().for_each(|row| plot.interval(row.pairs as f64, (row.low, row.high), class));
     }
-    let legend = [("with transfer", "a"), ("from scratch", "b")];
+    let legend = [("with transfer", ("a", Mark::Dot)), ("from scratch", ("b", Mark::Dot))];
     alone(&plot.finish("pairwise accuracy against pairs"), legend.into_iter())
 }
 
 /// A picture that needs no page around it, with its legend.
-pub(super) fn alone<'a>(svg: &str, legend: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(super) fn alone<'a>(svg: &str, legend: impl Iterator<Item = (&'a str, (&'a str, Mark))>) -> String {
     let mut keys = String::new();
-    for (row, (label, class)) in legend.enumerate() {
+    for (row, (label, (class, mark))) in legend.enumerate() {
         let y = 28 + 16 * row;
-        let _ = writeln!(
-            keys,
-            r#"<circle class="{class}" cx="68" cy="{}" r="4"/><text x="78" y="{y}">{label}</text>"#,
-            y - 4
-        );
+        let shape = mark.shape((68.0, y as f64 - 4.0), class, "");
+        let _ = writeln!(keys, r#"{shape}<text x="78" y="{y}">{label}</text>"#);
     }
     let opened = svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
     let body = opened.trim_end().trim_end_matches("</svg>");
     let (head, rest) = body.split_once('\n').unwrap_or((body, ""));
     format!("{head}\n{STYLE}\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{rest}{keys}</svg>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figures::FIGURES;
+    use super::*;
+
+    #[test]
+    fn no_two_arms_of_a_figure_look_alike() {
+        for figure in FIGURES {
+            let looks: Vec<_> = figure.arms.iter().map(|arm| look(figure, arm.label)).collect();
+            for (index, look) in looks.iter().enumerate() {
+                assert!(!looks[..index].contains(look), "{}: {}", figure.name, figure.arms[index].label);
+            }
+        }
+    }
 }
