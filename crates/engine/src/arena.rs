@@ -1,6 +1,6 @@
 //! One aligned block of `f32` for all tensors of a kind, kept between calls.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 
@@ -36,9 +36,11 @@ impl Arena {
         *self = Self::default();
         let layout = layout(length);
         // SAFETY: the layout has a non-zero size, since length > 0.
-        let block = unsafe { alloc_zeroed(layout) };
+        let block = unsafe { alloc(layout) };
         let Some(data) = NonNull::new(block.cast::<f32>()) else { handle_alloc_error(layout) };
         advise(block, layout.size());
+        // SAFETY: the block has `length` floats; zeroed only now, so that its pages appear as advised.
+        unsafe { data.write_bytes(0, length) };
         *self = Self { data, length };
     }
 
