@@ -1,7 +1,7 @@
 //! Single-threaded `f32` matrix products on strided slices; every access is checked first.
 
 use crate::error::EngineError;
-use crate::kernels::product::Product;
+use crate::kernels::product::{Ahead, Product};
 use crate::kernels::{LANE_BLOCK, dispatch, pitch};
 use crate::simd;
 
@@ -164,6 +164,7 @@ fn product(a: Matrix, panel: Panel, (c, c_row): (&mut [f32], usize), accumulate:
         c_row,
         accumulate,
         sums: None,
+        ahead: Ahead::NONE,
     };
     dispatch(simd::level(), product);
 }

@@ -28,6 +28,18 @@ pub(crate) fn scratch_stride(columns: usize) -> usize {
     (columns.div_ceil(LANE_BLOCK) | 1) * LANE_BLOCK
 }
 
+/// Asks for the cache line of an address; nothing else happens, whatever the address.
+#[inline(always)]
+pub(crate) fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64 processor; a hint about an address that may even be invalid.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// An inner loop, generic over the vector type.
 pub(crate) trait Kernel {
     /// What it computes beside its outputs.

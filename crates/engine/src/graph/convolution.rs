@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::{Filters, Shape};
 use crate::kernels::elementwise::{Load, LoadRows, Quantizer};
-use crate::kernels::product::Product;
+use crate::kernels::product::{Ahead, Product};
 use crate::kernels::vector::Vector;
 use crate::kernels::{Kernel, dispatch, pitch, scratch_stride};
 use crate::ops::columns::{Columns, Gather};
@@ -241,8 +241,21 @@ impl Operation<'_> {
         accumulate: bool,
     ) {
         let (rows, sums) = (rows, None);
-        let product =
-            Product { rows, columns, depth, a, a_row, a_depth, b, b_row, c, c_row, accumulate, sums };
+        let product = Product {
+            rows,
+            columns,
+            depth,
+            a,
+            a_row,
+            a_depth,
+            b,
+            b_row,
+            c,
+            c_row,
+            accumulate,
+            sums,
+            ahead: Ahead::NONE,
+        };
         dispatch(self.level, product);
     }
 }

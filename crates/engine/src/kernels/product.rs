@@ -6,7 +6,9 @@
 //! them: of 24 channels padded to 32, a quarter of the work would be padding. The epilogue can gather shifted channel
 //! sums `Σ(c - s)` and `Σ(c - s)²` while the results are still in registers, see [`crate::sums`].
 
-use super::{Kernel, Vector, pitch};
+use std::ops::Range;
+
+use super::{Kernel, LANE_BLOCK, Vector, pitch, prefetch};
 
 /// Arguments of the product.
 pub(crate) struct Product<'a> {
@@ -34,6 +36,44 @@ pub(crate) struct Product<'a> {
     pub accumulate: bool,
     /// Channel sums of the new C, padded like its rows.
     pub sums: Option<TileSums<'a>>,
+    /// What will be read or written next.
+    pub ahead: Ahead,
+}
+
+/// Places that will be read or written next: while a product multiplies, memory has nothing to do, so it asks for a
+/// cache line of them at each step.
+#[derive(Clone, Debug)]
+pub(crate) struct Ahead {
+    at: *const f32,
+    end: *const f32,
+    then: [Range<*const f32>; 2],
+}
+
+impl Ahead {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        at: std::ptr::null(),
+        end: std::ptr::null(),
+        then: [const { std::ptr::null()..std::ptr::null() }; 2],
+    };
+
+    /// What follows these blocks in memory, as much of it as they are long, one after the other.
+    pub(crate) fn after(blocks: [&[f32]; 3]) -> Self {
+        let [first, second, third] = blocks.map(|block| {
+            let end = block.as_ptr_range().end;
+            end..end.wrapping_add(block.len())
+        });
+        Self { at: first.start, end: first.end, then: [second, third] }
+    }
+
+    #[inline(always)]
+    fn next_place(&mut self) {
+        if self.at >= self.end {
+            let [second, third] = self.then.clone();
+            (self.at, self.end) = (second.start, second.end);
+            self.then = [third, std::ptr::null()..std::ptr::null()];
+        }
+    }
 }
 
 /// Shift and sums, one entry per column.
@@ -79,13 +119,14 @@ struct Strides {
 }
 
 impl Kernel for Product<'_> {
-    type Output = ();
+    /// What it did not come to ask for.
+    type Output = Ahead;
 
     #[inline(always)]
-    unsafe fn run<V: Vector>(mut self) {
+    unsafe fn run<V: Vector>(mut self) -> Ahead {
         self.check();
         if self.rows == 0 {
-            return;
+            return self.ahead;
         }
         let strides = Strides {
             depth: self.depth,
@@ -101,7 +142,8 @@ impl Kernel for Product<'_> {
             second: sums.second.as_mut_ptr(),
         });
         let (a, b, c) = (self.a.as_ptr(), self.b.as_ptr(), self.c.as_mut_ptr());
-        let mut column = 0;
+        let (mut later, mut column) = (std::mem::replace(&mut self.ahead, Ahead::NONE), 0);
+        let ahead = &mut later;
         while column < self.columns {
             // SAFETY: `check` has shown that rows × columns × depth of A, B, C and the sums, with columns up to the
             // padding's end, lie inside their slices; the panels below cover whole and half vectors up to there.
@@ -109,29 +151,42 @@ impl Kernel for Product<'_> {
                 let sums = sums.map(|sums| sums.from(column));
                 let (b, c) = (b.add(column), c.add(column));
                 column += match panel::<V>(self.columns - column) {
-                    (0, _) => rows::<V, 16, 0, true>(self.rows, strides, a, b, c, sums),
-                    (1, true) => rows::<V, 12, 1, true>(self.rows, strides, a, b, c, sums),
-                    (2, true) => rows::<V, 8, 2, true>(self.rows, strides, a, b, c, sums),
+                    (0, _) => rows::<V, 16, 0, true>(self.rows, strides, a, b, c, sums, ahead),
+                    (1, true) => rows::<V, 12, 1, true>(self.rows, strides, a, b, c, sums, ahead),
+                    (2, true) => rows::<V, 8, 2, true>(self.rows, strides, a, b, c, sums, ahead),
                     (1, false) if V::REGISTERS >= 32 => {
-                        rows::<V, 16, 1, false>(self.rows, strides, a, b, c, sums)
+                        rows::<V, 16, 1, false>(self.rows, strides, a, b, c, sums, ahead)
                     }
-                    (1, false) => rows::<V, 6, 1, false>(self.rows, strides, a, b, c, sums),
+                    (1, false) => rows::<V, 6, 1, false>(self.rows, strides, a, b, c, sums, ahead),
                     (2, false) if V::REGISTERS >= 32 => {
-                        rows::<V, 12, 2, false>(self.rows, strides, a, b, c, sums)
+                        rows::<V, 12, 2, false>(self.rows, strides, a, b, c, sums, ahead)
                     }
-                    (2, false) => rows::<V, 6, 2, false>(self.rows, strides, a, b, c, sums),
-                    _ => rows::<V, 8, 3, false>(self.rows, strides, a, b, c, sums),
+                    (2, false) => rows::<V, 6, 2, false>(self.rows, strides, a, b, c, sums, ahead),
+                    _ => rows::<V, 8, 3, false>(self.rows, strides, a, b, c, sums, ahead),
                 };
             }
         }
-        if !self.accumulate {
-            let padding = column..pitch(self.columns);
-            self.c.chunks_mut(self.c_row).take(self.rows).for_each(|row| row[padding.clone()].fill(0.0));
+        let padding = column..pitch(self.columns);
+        if !self.accumulate && !padding.is_empty() {
+            // SAFETY: the instructions are there; padding ends with a lane block and starts with a half vector.
+            unsafe { self.pad::<V>(padding) };
         }
+        later
     }
 }
 
 impl Product<'_> {
+    /// Writes zeros to these columns of C, whole half vectors of them.
+    #[inline(always)]
+    unsafe fn pad<V: Vector>(&mut self, padding: Range<usize>) {
+        for row in self.c.chunks_mut(self.c_row).take(self.rows) {
+            for half in row[padding.clone()].chunks_exact_mut(V::Half::LANES) {
+                // SAFETY: the chunk has as many floats.
+                unsafe { V::Half::zero().store(half.as_mut_ptr()) };
+            }
+        }
+    }
+
     fn check(&self) {
         let last = |rows: usize, stride: usize, columns: usize| rows.saturating_sub(1) * stride + columns;
         let columns = pitch(self.columns);
@@ -178,24 +233,39 @@ unsafe fn rows<V: Vector, const R: usize, const N: usize, const HALF: bool>(
     b: *const f32,
     c: *mut f32,
     sums: Option<SumPointers>,
+    ahead: &mut Ahead,
 ) -> usize {
     let mut row = 0;
     // SAFETY: the caller gives pointers to matrices of these sizes; every tile covers rows below `rows`.
     unsafe {
         while row + R <= rows {
-            tile::<V, R, N, HALF>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
+            tile::<V, R, N, HALF>(
+                strides,
+                a.add(row * strides.a_row),
+                b,
+                c.add(row * strides.c_row),
+                sums,
+                ahead,
+            );
             row += R;
         }
         while row + 4 <= rows {
-            tile::<V, 4, N, HALF>(strides, a.add(row * strides.a_row), b, c.add(row * strides.c_row), sums);
+            tile::<V, 4, N, HALF>(
+                strides,
+                a.add(row * strides.a_row),
+                b,
+                c.add(row * strides.c_row),
+                sums,
+                ahead,
+            );
             row += 4;
         }
         let (a, c) = (a.add(row * strides.a_row), c.add(row * strides.c_row));
         match rows - row {
             0 => {}
-            1 => tile::<V, 1, N, HALF>(strides, a, b, c, sums),
-            2 => tile::<V, 2, N, HALF>(strides, a, b, c, sums),
-            _ => tile::<V, 3, N, HALF>(strides, a, b, c, sums),
+            1 => tile::<V, 1, N, HALF>(strides, a, b, c, sums, ahead),
+            2 => tile::<V, 2, N, HALF>(strides, a, b, c, sums, ahead),
+            _ => tile::<V, 3, N, HALF>(strides, a, b, c, sums, ahead),
         }
     }
     N * V::LANES + if HALF { V::Half::LANES } else { 0 }
@@ -208,7 +278,10 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const HALF: bool>(
     mut b: *const f32,
     c: *mut f32,
     sums: Option<SumPointers>,
+    ahead: &mut Ahead,
 ) {
+    ahead.next_place();
+    let (mut place, places_end) = (ahead.at, ahead.end);
     // SAFETY: the caller gives R rows and N vectors of columns (and half a one) that exist in A, B, C and the sums.
     unsafe {
         let (mut total, mut tail) = ([[V::zero(); N]; R], [[V::Half::zero(); 1]; R]);
@@ -227,8 +300,13 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const HALF: bool>(
                     tail[r][0] = value.half().mul_add(end, tail[r][0]);
                 }
             }
+            if place < places_end {
+                prefetch(place);
+                place = place.wrapping_add(LANE_BLOCK);
+            }
             (a, b) = (a.wrapping_add(strides.a_depth), b.wrapping_add(strides.b_row));
         }
+        ahead.at = place;
         finish(&mut total, strides, c, sums);
         if HALF {
             let at = N * V::LANES;
@@ -336,6 +414,7 @@ mod tests {
             c_row: 112,
             accumulate,
             sums: Some(TileSums { shift: &shift, first: &mut first, second: &mut second }),
+            ahead: Ahead::after([&a, &b, &[]]),
         };
         dispatch(level, product);
         for column in 0..columns {

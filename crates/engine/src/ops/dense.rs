@@ -8,6 +8,7 @@ use super::columns::{Columns, Gather};
 use super::convolution::{Backward, Forward, Outputs};
 use super::pointwise::{Block, input_product, multiply, output_gradient, weight_gradient};
 use crate::kernels::elementwise::{EpilogueRows, Load, LoadRows, RangeGradients};
+use crate::kernels::product::Ahead;
 use crate::kernels::{dispatch, pitch, scratch_stride};
 use crate::network::Layer;
 use crate::plan::{LayerPlan, ROW_BLOCK};
@@ -32,7 +33,8 @@ pub(crate) fn forward(
             let rows = output.len() / plan.pitch;
             let pixels = block * ROW_BLOCK..block * ROW_BLOCK + rows;
             dispatch(op.level, Gather { window, padded, pixels, to: columns, row: x_row });
-            multiply(op, Block { x: columns, x_row, rows }, output, sums.as_deref_mut());
+            let ahead = if sums.is_some() { Ahead::after([output, &[], &[]]) } else { Ahead::NONE };
+            multiply(op, Block { x: columns, x_row, rows }, output, sums.as_deref_mut(), ahead);
         }
     }
 }
@@ -55,12 +57,15 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
         for start in (0..plan.pixels).step_by(ROW_BLOCK) {
             let pixels = start..(start + ROW_BLOCK).min(plan.pixels);
             let at = |pixel: usize| image * plan.unit() + pixel * plan.pitch;
-            output_gradient(op, at(pixels.start)..at(pixels.end), dy);
+            let place = at(pixels.start)..at(pixels.end);
+            let ahead = Ahead::after([&op.kept[place.clone()], &op.raw[place.clone()], &[]]);
+            output_gradient(op, place, dy);
             dispatch(op.level, Gather { window, padded, pixels: pixels.clone(), to: columns, row: x_row });
-            weight_gradient(op, Block { x: columns, x_row, rows: pixels.len() }, dy, outputs.weight);
+            let block = Block { x: columns, x_row, rows: pixels.len() };
+            weight_gradient(op, block, dy, outputs.weight, ahead);
             if let Some(into) = &mut outputs.input {
                 let width = LayerPlan::depth(op.layer);
-                input_product(op, pixels.len(), dy, width, column_gradient, x_row);
+                input_product(op, pixels.len(), dy, width, column_gradient, x_row, Ahead::NONE);
                 let to = &mut into.kept[from.clone()];
                 for (pixel, from) in pixels.zip(column_gradient.chunks_exact(x_row)) {
                     window.scatter(from, pixel, to);

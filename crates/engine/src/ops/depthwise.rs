@@ -11,6 +11,7 @@ use crate::kernels::depthwise::moves::{EpiloguePixels, Gather, GatherGradient, S
 use crate::kernels::depthwise::taps::Taps;
 use crate::kernels::depthwise::{Geometry, Plane, block_kernels, flipped_kernels};
 use crate::kernels::elementwise::{Epilogue, RangeGradients};
+use crate::kernels::product::Ahead;
 use crate::kernels::{LANE_BLOCK, dispatch, pitch};
 use crate::network::Layer;
 use crate::plan::LayerPlan;
@@ -116,10 +117,11 @@ pub(crate) fn forward(
         if let Some(sums) = sums.as_deref_mut().filter(|_| pending == 0) {
             sums.begin();
         }
-        if sums.is_some() {
+        let ahead = if sums.is_some() { Ahead::after([output, &[], &[]]) } else { Ahead::NONE };
+        if sums.is_some() && (index == 0 || op.expansion.is_none()) {
             fetch(output);
         }
-        let mut source = Source::new(op.expansion.as_ref(), op, image, scratch);
+        let mut source = Source::new(op.expansion.as_ref(), op, image, scratch, ahead);
         for (channel, blocks) in cut.groups() {
             source.gather(op, &cut, channel, blocks, planes);
             let pass = Pass { op, cut, first_image: index == 0 };
@@ -148,9 +150,12 @@ impl<'a, 'e> Source<'a, 'e> {
         op: &Forward,
         image: &'a [f32],
         scratch: &'a mut [f32],
+        ahead: Ahead,
     ) -> Self {
         match expansion {
-            Some(expansion) => Self::Expanded(expansion::Image::new(expansion, op.level, image, scratch)),
+            Some(expansion) => {
+                Self::Expanded(expansion::Image::new(expansion, op.level, image, scratch, ahead))
+            }
             None => Self::Stored(image),
         }
     }
@@ -260,6 +265,9 @@ impl Back<'_> {
         let (unit, mut ranges) = (geometry.input_length(), RangeGradients::default());
         for image in 0..self.op.input.len() / unit {
             let place = image * unit..(image + 1) * unit;
+            let [kept, raw] = self.read(image);
+            fetch(kept);
+            fetch(raw);
             for (channel, blocks) in self.cut.groups() {
                 let input = &self.op.input[place.start + channel..place.end];
                 self.gather(input, geometry.pitch, channel, blocks);
@@ -292,7 +300,13 @@ impl Back<'_> {
         let (scaled, scratch) = scratch.split_at_mut(expansion.plan.pixels * width);
         let images = self.op.input.chunks_exact(unit).zip(into.kept.chunks_exact_mut(unit));
         for (index, (image, kept)) in images.enumerate() {
-            let mut image = expansion::Image::new(expansion, level, image, scratch);
+            let [gradients, outputs] = self.read(index);
+            if index == 0 {
+                fetch(gradients);
+                fetch(outputs);
+            }
+            let ahead = Ahead::after([gradients, outputs, &[]]);
+            let mut image = expansion::Image::new(expansion, level, image, scratch, ahead);
             for (channel, blocks) in self.cut.groups() {
                 let width = blocks * LANE_BLOCK;
                 let raw = image.expand(channel, width);
@@ -313,6 +327,13 @@ impl Back<'_> {
         ranges
     }
 
+    /// What one image of the output gradient is made of.
+    fn read(&self, image: usize) -> [&[f32]; 2] {
+        let unit = self.cut.geometry.output_length();
+        let place = image * unit..(image + 1) * unit;
+        [&self.op.kept[place.clone()], &self.op.raw[place]]
+    }
+
     fn gather(&mut self, input: &[f32], pitch: usize, channel: usize, blocks: usize) {
         let (load, plane) = (self.op.load, self.cut.inputs);
         dispatch(self.op.level, Gather { load, channel, blocks, input, pitch, plane, output: self.inputs });
@@ -327,12 +348,6 @@ impl Back<'_> {
         mut target: Option<&mut Target>,
     ) -> RangeGradients {
         let mut ranges = RangeGradients::default();
-        if channel == 0 {
-            let unit = self.cut.geometry.output_length();
-            let place = image * unit..(image + 1) * unit;
-            fetch(&self.op.kept[place.clone()]);
-            fetch(&self.op.raw[place]);
-        }
         self.gather_gradient(image, channel, blocks);
         for block in 0..blocks {
             let channel = channel + block * LANE_BLOCK;

@@ -18,7 +18,7 @@
 use super::convolution::InputOutputs;
 use super::pointwise::{Block, load_block};
 use crate::kernels::elementwise::{EpilogueRows, Load, RangeGradients};
-use crate::kernels::product::Product;
+use crate::kernels::product::{Ahead, Product};
 use crate::kernels::{dispatch, scratch_stride};
 use crate::network::Layer;
 use crate::plan::LayerPlan;
@@ -48,20 +48,22 @@ pub(crate) struct Image<'a, 'e> {
     level: Level,
     x: Block<'a>,
     raw: &'a mut [f32],
+    ahead: Ahead,
 }
 
 impl<'a, 'e> Image<'a, 'e> {
-    /// Loads an image of the input.
+    /// Loads an image of the input; its products ask for what is `ahead`.
     pub(crate) fn new(
         expansion: &'e Expansion<'e>,
         level: Level,
         input: &'a [f32],
         scratch: &'a mut [f32],
+        ahead: Ahead,
     ) -> Self {
         let (rows, pitch) = (expansion.plan.input_pixels, expansion.plan.input_pitch);
         let (loaded, raw) = scratch.split_at_mut(rows * scratch_stride(pitch));
         let (x, x_row) = load_block(level, expansion.load, input, pitch, loaded);
-        Self { expansion, level, x: Block { x, x_row, rows }, raw }
+        Self { expansion, level, x: Block { x, x_row, rows }, raw, ahead }
     }
 
     /// How many of `width` channels from `channel` on are no padding.
@@ -84,14 +86,15 @@ impl<'a, 'e> Image<'a, 'e> {
             c_row: width,
             accumulate: false,
             sums: None,
+            ahead: std::mem::replace(&mut self.ahead, Ahead::NONE),
         };
-        dispatch(self.level, product);
+        self.ahead = dispatch(self.level, product);
         &self.raw[..self.x.rows * width]
     }
 
     /// Adds `xᵀ (scale g)` to the weight gradient, and to `dx` (writes, for the first channels) `(scale g) Wᵀ`.
     pub(crate) fn gradients(
-        &self,
+        &mut self,
         scaled: &[f32],
         channel: usize,
         width: usize,
@@ -112,8 +115,9 @@ impl<'a, 'e> Image<'a, 'e> {
             c_row: plan.pitch,
             accumulate: true,
             sums: None,
+            ahead: std::mem::replace(&mut self.ahead, Ahead::NONE),
         };
-        dispatch(self.level, product);
+        self.ahead = dispatch(self.level, product);
         let product = Product {
             rows: self.x.rows,
             columns: layer.in_channels,
@@ -127,8 +131,9 @@ impl<'a, 'e> Image<'a, 'e> {
             c_row: plan.input_pitch,
             accumulate: channel > 0,
             sums: None,
+            ahead: std::mem::replace(&mut self.ahead, Ahead::NONE),
         };
-        dispatch(self.level, product);
+        self.ahead = dispatch(self.level, product);
     }
 }
 
@@ -172,6 +177,7 @@ impl Correction {
             c_row: plan.input_pitch,
             accumulate: false,
             sums: None,
+            ahead: Ahead::NONE,
         };
         dispatch(level, product);
         self.constant.clear();
@@ -200,7 +206,9 @@ impl Correction {
         for start in (0..input.len()).step_by(block) {
             let place = start..(start + block).min(input.len());
             let (x, x_row) = load_block(level, expansion.load, &input[place.clone()], pitch, scratch);
+            let epilogue = into.epilogue.part(place.clone());
             let gradient = &mut into.kept[place.clone()];
+            let ahead = Ahead::after([&input[place], gradient, epilogue.raw]);
             let product = Product {
                 rows: gradient.len() / pitch,
                 columns: expansion.layer.in_channels,
@@ -214,10 +222,11 @@ impl Correction {
                 c_row: pitch,
                 accumulate: true,
                 sums: None,
+                ahead,
             };
             dispatch(level, product);
             let epilogue = EpilogueRows {
-                epilogue: into.epilogue.part(place),
+                epilogue,
                 constant: Some(&self.constant),
                 gradient,
                 pitch,

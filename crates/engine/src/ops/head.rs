@@ -6,7 +6,7 @@
 
 use super::{quantizer, weights};
 use crate::kernels::elementwise::{Load, LoadRows, Quantizer};
-use crate::kernels::product::Product;
+use crate::kernels::product::{Ahead, Product};
 use crate::kernels::{dispatch, pitch};
 use crate::network::Head;
 use crate::simd::Level;
@@ -131,6 +131,7 @@ fn multiply(level: Level, sizes: [usize; 3], a: (&[f32], usize, usize), b: (&[f3
         c_row: pitch(columns),
         accumulate: false,
         sums: None,
+        ahead: Ahead::NONE,
     };
     dispatch(level, product);
 }

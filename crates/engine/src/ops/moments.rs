@@ -10,7 +10,7 @@ use super::expansion::Expansion;
 use super::norm::Arrays;
 use super::pointwise::load_block;
 use crate::kernels::elementwise::Centre;
-use crate::kernels::product::Product;
+use crate::kernels::product::{Ahead, Product};
 use crate::kernels::{Kernel, Vector, dispatch, scratch_stride};
 use crate::network::NormStatistics;
 use crate::plan::LayerPlan;
@@ -92,6 +92,7 @@ impl Moments {
                 c_row: pitch,
                 accumulate: false,
                 sums: None,
+                ahead: Ahead::after([input, &[], &[]]),
             };
             dispatch(level, product);
             sums.iter_mut().zip(block.iter()).for_each(|(s, &v)| *s += f64::from(v));

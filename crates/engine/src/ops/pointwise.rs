@@ -6,7 +6,7 @@
 
 use super::convolution::{Backward, Forward, Outputs};
 use crate::kernels::elementwise::{EpilogueRows, Load, LoadRows, NormGradientRows, RangeGradients};
-use crate::kernels::product::{Product, TileSums};
+use crate::kernels::product::{Ahead, Product, TileSums};
 use crate::kernels::{dispatch, scratch_stride};
 use crate::plan::ROW_BLOCK;
 use crate::simd::Level;
@@ -23,7 +23,9 @@ pub(crate) fn forward(
     let blocks = input.chunks(ROW_BLOCK * input_pitch).zip(output.chunks_mut(ROW_BLOCK * pitch));
     for (input, output) in blocks {
         let (x, x_row) = load_block(op.level, op.load, input, input_pitch, scratch);
-        multiply(op, Block { x, x_row, rows: output.len() / pitch }, output, sums.as_deref_mut());
+        // Without sums it is inference, whose images are in the cache.
+        let ahead = if sums.is_some() { Ahead::after([input, output, &[]]) } else { Ahead::NONE };
+        multiply(op, Block { x, x_row, rows: output.len() / pitch }, output, sums.as_deref_mut(), ahead);
     }
 }
 
@@ -36,21 +38,27 @@ pub(super) struct Block<'a> {
 }
 
 /// `output = x · weights`, with channel sums.
-pub(super) fn multiply(op: &Forward, block: Block, output: &mut [f32], sums: Option<&mut ChannelSums>) {
-    let Some(sums) = sums else { return product(op, block, output, None) };
+pub(super) fn multiply(
+    op: &Forward,
+    block: Block,
+    output: &mut [f32],
+    sums: Option<&mut ChannelSums>,
+    ahead: Ahead,
+) {
+    let Some(sums) = sums else { return product(op, block, output, None, ahead) };
     let pitch = op.plan.pitch;
     if sums.count == 0 {
         let rows = block.rows.min(PRIMING_ROWS);
-        product(op, Block { rows, ..block }, &mut output[..rows * pitch], None);
+        product(op, Block { rows, ..block }, &mut output[..rows * pitch], None, Ahead::NONE);
         sums.prime(&output[..rows * pitch]);
     }
     sums.begin();
     let tile = TileSums { shift: sums.shift, first: sums.first, second: sums.second };
-    product(op, block, output, Some(tile));
+    product(op, block, output, Some(tile), ahead);
     sums.end(block.rows);
 }
 
-fn product(op: &Forward, block: Block, output: &mut [f32], sums: Option<TileSums>) {
+fn product(op: &Forward, block: Block, output: &mut [f32], sums: Option<TileSums>, ahead: Ahead) {
     let product = Product {
         rows: block.rows,
         columns: op.layer.out_channels,
@@ -64,6 +72,7 @@ fn product(op: &Forward, block: Block, output: &mut [f32], sums: Option<TileSums
         c_row: op.plan.pitch,
         accumulate: false,
         sums,
+        ahead,
     };
     dispatch(op.level, product);
 }
@@ -93,12 +102,14 @@ pub(crate) fn backward(op: &Backward, mut outputs: Outputs, scratch: &mut [f32])
     for start in (0..rows).step_by(ROW_BLOCK) {
         let end = (start + ROW_BLOCK).min(rows);
         let (at, from) = (start * pitch..end * pitch, start * input_pitch..end * input_pitch);
-        output_gradient(op, at, dy);
+        output_gradient(op, at.clone(), dy);
         let (x, x_row) = load_block(op.level, op.load, &op.input[from.clone()], input_pitch, x_scratch);
-        weight_gradient(op, Block { x, x_row, rows: end - start }, dy, outputs.weight);
+        let ahead = Ahead::after([&op.input[from.clone()], &op.kept[at.clone()], &op.raw[at]]);
+        weight_gradient(op, Block { x, x_row, rows: end - start }, dy, outputs.weight, ahead);
         let Some(into) = &mut outputs.input else { continue };
         let gradient = &mut into.kept[from.clone()];
-        input_product(op, end - start, dy, op.layer.in_channels, gradient, input_pitch);
+        let ahead = Ahead::after([gradient, &[], &[]]);
+        input_product(op, end - start, dy, op.layer.in_channels, gradient, input_pitch, ahead);
         let epilogue = into.epilogue.part(from);
         let (first, second) = (&mut *into.first, &mut *into.second);
         ranges.add(dispatch(
@@ -117,7 +128,7 @@ pub(super) fn output_gradient(op: &Backward, at: std::ops::Range<usize>, dy: &mu
 }
 
 /// `dW += Xᵀ · dY`.
-pub(super) fn weight_gradient(op: &Backward, block: Block, dy: &[f32], to: &mut [f32]) {
+pub(super) fn weight_gradient(op: &Backward, block: Block, dy: &[f32], to: &mut [f32], ahead: Ahead) {
     let pitch = op.plan.pitch;
     let product = Product {
         rows: to.len() / pitch,
@@ -132,6 +143,7 @@ pub(super) fn weight_gradient(op: &Backward, block: Block, dy: &[f32], to: &mut 
         c_row: pitch,
         accumulate: true,
         sums: None,
+        ahead,
     };
     dispatch(op.level, product);
 }
@@ -144,6 +156,7 @@ pub(super) fn input_product(
     columns: usize,
     to: &mut [f32],
     to_row: usize,
+    ahead: Ahead,
 ) {
     let product = Product {
         rows,
@@ -158,6 +171,7 @@ pub(super) fn input_product(
         c_row: to_row,
         accumulate: false,
         sums: None,
+        ahead,
     };
     dispatch(op.level, product);
 }

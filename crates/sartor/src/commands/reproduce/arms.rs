@@ -1,4 +1,5 @@
-//! Runs the arms of a figure, each in a run folder of its own inside the base run, on the base run's supernet.
+//! Runs the arms of a figure, each in a run folder of its own inside the base run, on the base run's supernet. Figures
+//! that ask for the same arm under the same budget share its run.
 
 use std::path::Path;
 
@@ -152,7 +153,7 @@ impl Plan<'_> {
         overrides.extend(self.limits(&Config::load(target, global)?.search.budget));
         let speed = if self.quick { "quick" } else { "full" };
         let name = format!("{}-{}-{speed}-{}", self.arm.label, self.seed, self.budget);
-        let folder = base.join(FOLDER).join(self.figure.name).join(name);
+        let folder = base.join(FOLDER).join(self.figure.budget.name()).join(name);
         overrides.push(format!("run.folder={}", folder.display()));
         overrides.push(format!("method.name={}", self.arm.method));
         overrides.push(format!("method.seed={}", self.seed));

@@ -39,6 +39,18 @@ pub enum Budget {
     Free,
 }
 
+impl Budget {
+    /// Its kind in a word, the folder of the arms that it limits.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Times(..) => "times",
+            Self::BitOps(..) => "bitops",
+            Self::Targets(_) => "targets",
+            Self::Free => "free",
+        }
+    }
+}
+
 /// Something the papers claim.
 pub struct Claim {
     /// In words.
@@ -368,6 +380,19 @@ mod tests {
                 assert!(known(claim.better) && known(claim.other), "{}: {}", figure.name, claim.text);
             }
             assert!(FIGURES[..index].iter().all(|other| other.name != figure.name), "{}", figure.name);
+        }
+    }
+
+    #[test]
+    fn arms_of_one_name_are_one_arm() {
+        let arms: Vec<&Arm> = FIGURES.iter().flat_map(|figure| figure.arms).collect();
+        for (index, arm) in arms.iter().enumerate() {
+            let other = arms[..index].iter().find(|other| other.label == arm.label);
+            assert!(
+                other.is_none_or(|other| (other.method, other.set) == (arm.method, arm.set)),
+                "{}",
+                arm.label
+            );
         }
     }
 }
