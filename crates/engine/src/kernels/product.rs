@@ -302,7 +302,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const HALF: bool>(
             }
             if place < places_end {
                 prefetch(place);
-                place = place.wrapping_add(LANE_BLOCK);
+                prefetch(place.wrapping_add(LANE_BLOCK));
+                place = place.wrapping_add(2 * LANE_BLOCK);
             }
             (a, b) = (a.wrapping_add(strides.a_depth), b.wrapping_add(strides.b_row));
         }
