@@ -124,7 +124,8 @@ fn of_images(pairs: &[(&Row, &Row)]) -> f64 {
     100.0 * Z_95 * (variance / count).sqrt()
 }
 
-fn word(mean: f64, half: f64) -> &'static str {
+/// What a mean difference and half the width of its interval say.
+pub fn word(mean: f64, half: f64) -> &'static str {
     match () {
         () if mean > half => "holds",
         () if mean < -half => "does not hold",
