@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 560.0;
+/// Width of a plot, in units of its `viewBox`.
+pub const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 360.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 18.0;

@@ -14,7 +14,7 @@ use super::published;
 use crate::cli::ReproduceArguments;
 use crate::records::CurveRow;
 use crate::report::plain_name;
-use crate::report::svg::{Axis, Mark, Plot};
+use crate::report::svg::{Axis, Mark, Plot, WIDTH};
 use crate::run_folder::artefact;
 use crate::session::Session;
 
@@ -283,15 +283,22 @@ fn curves(rows: &[CurveRow]) -> String {
     alone(&plot.finish("pairwise accuracy against pairs"), legend.into_iter())
 }
 
-/// A picture that needs no page around it, with its legend.
+/// Width of a legend.
+const LEGEND: f64 = 120.0;
+
+/// A picture that needs no page around it, with its legend at the right, where no mark can be.
 pub(super) fn alone<'a>(svg: &str, legend: impl Iterator<Item = (&'a str, (&'a str, Mark))>) -> String {
     let mut keys = String::new();
     for (row, (label, (class, mark))) in legend.enumerate() {
         let y = 28 + 16 * row;
-        let shape = mark.shape((68.0, y as f64 - 4.0), class, "");
-        let _ = writeln!(keys, r#"{shape}<text x="78" y="{y}">{label}</text>"#);
+        let shape = mark.shape((WIDTH + 8.0, y as f64 - 4.0), class, "");
+        let _ = writeln!(keys, r#"{shape}<text x="{}" y="{y}">{label}</text>"#, WIDTH + 18.0);
     }
-    let opened = svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
+    let opened = svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1).replacen(
+        &format!("viewBox=\"0 0 {WIDTH} "),
+        &format!("viewBox=\"0 0 {} ", WIDTH + LEGEND),
+        1,
+    );
     let body = opened.trim_end().trim_end_matches("</svg>");
     let (head, rest) = body.split_once('\n').unwrap_or((body, ""));
     format!("{head}\n{STYLE}\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{rest}{keys}</svg>\n")
@@ -301,6 +308,16 @@ pub(super) fn alone<'a>(svg: &str, legend: impl Iterator<Item = (&'a str, (&'a s
 mod tests {
     use super::super::figures::FIGURES;
     use super::*;
+
+    #[test]
+    fn a_legend_stands_right_of_the_plot() {
+        let axis = || Axis::around("", [1.0, 2.0]);
+        let svg = alone(&Plot::new(axis(), axis()).finish("a plot"), [("arm", ("a", Mark::Dot))].into_iter());
+        assert!(
+            svg.contains("viewBox=\"0 0 680 360\"") && svg.contains("<text x=\"578\" y=\"28\">arm<"),
+            "{svg}"
+        );
+    }
 
     #[test]
     fn no_two_arms_of_a_figure_look_alike() {
