@@ -1,8 +1,7 @@
 //! Single-threaded `f32` matrix products on strided slices; every access is checked first.
 
 use crate::error::EngineError;
-use crate::kernels::product::{Ahead, Product};
-use crate::kernels::{LANE_BLOCK, dispatch, pitch};
+use crate::kernels::{LANE_BLOCK, pitch, product};
 use crate::simd;
 
 /// A strided matrix: element (r, c) is `data[r * row_stride + c * column_stride]`.
@@ -151,22 +150,9 @@ fn multiply(a: Matrix, panel: Panel, c: &mut MatrixMut, buffer: &mut [f32], accu
 }
 
 fn product(a: Matrix, panel: Panel, (c, c_row): (&mut [f32], usize), accumulate: bool) {
-    let product = Product {
-        rows: a.rows,
-        columns: panel.columns,
-        depth: a.columns,
-        a: a.data,
-        a_row: a.row_stride,
-        a_depth: a.column_stride,
-        b: panel.rows,
-        b_row: panel.pitch,
-        c,
-        c_row,
-        accumulate,
-        sums: None,
-        ahead: Ahead::NONE,
-    };
-    dispatch(simd::level(), product);
+    let left = (a.data, a.row_stride, a.column_stride);
+    let sizes = [a.rows, panel.columns, a.columns];
+    product::multiply(simd::level(), sizes, left, (panel.rows, panel.pitch), (c, c_row), accumulate);
 }
 
 /// The submatrix of `size` from row and column `from` on.

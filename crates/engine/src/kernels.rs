@@ -28,7 +28,8 @@ pub(crate) fn scratch_stride(columns: usize) -> usize {
     (columns.div_ceil(LANE_BLOCK) | 1) * LANE_BLOCK
 }
 
-/// Asks for the cache line of an address; nothing else happens, whatever the address.
+/// Asks for the cache line of an address; nothing else happens, whatever the address. On processors other than x86-64
+/// nothing happens at all.
 #[inline(always)]
 pub(crate) fn prefetch(at: *const f32) {
     #[cfg(target_arch = "x86_64")]

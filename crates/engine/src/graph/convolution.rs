@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::{Filters, Shape};
 use crate::kernels::elementwise::{Load, LoadRows, Quantizer};
-use crate::kernels::product::{Ahead, Product};
+use crate::kernels::product::multiply;
 use crate::kernels::vector::Vector;
 use crate::kernels::{Kernel, dispatch, pitch, scratch_stride};
 use crate::ops::columns::{Columns, Gather};
@@ -107,7 +107,8 @@ impl Operation<'_> {
             let start = block * ROW_BLOCK;
             let (a, a_row) = self.matrix(x, padded, start..start + rows, columns);
             let (weight, row) = (&self.packed.weight, self.packed.row);
-            self.multiply(
+            multiply(
+                self.level,
                 [rows, self.to.channels, self.depth()],
                 (a, a_row, 1),
                 (weight, row),
@@ -140,7 +141,7 @@ impl Operation<'_> {
             let rows = block * ROW_BLOCK..block * ROW_BLOCK + dy.len() / pitch;
             let (a, a_row) = self.matrix(x, padded, rows.clone(), columns);
             let sizes = [self.depth(), self.to.channels, rows.len()];
-            self.multiply(sizes, (a, 1, a_row), (dy, pitch), (weight, pitch), true);
+            multiply(self.level, sizes, (a, 1, a_row), (dy, pitch), (weight, pitch), true);
             if wanted {
                 self.input_gradient(rows, dy, column_gradient, into);
             }
@@ -153,11 +154,18 @@ impl Operation<'_> {
         if self.is_direct() {
             let width = self.window.pitch;
             let to = &mut into[rows.start * width..rows.end * width];
-            return self.multiply([count, self.window.channels, self.to.channels], a, b, (to, width), false);
+            return multiply(
+                self.level,
+                [count, self.window.channels, self.to.channels],
+                a,
+                b,
+                (to, width),
+                false,
+            );
         }
         let width = crate::kernels::pitch(self.depth());
         columns.resize(columns.len().max(count * width), 0.0);
-        self.multiply([count, self.depth(), self.to.channels], a, b, (columns, width), false);
+        multiply(self.level, [count, self.depth(), self.to.channels], a, b, (columns, width), false);
         let (unit, pixels) = (self.input_unit(), self.to.pixels());
         for (row, from) in rows.zip(columns.chunks_exact(width)) {
             self.window.scatter(from, row % pixels, &mut into[row / pixels * unit..][..unit]);
@@ -229,34 +237,6 @@ impl Operation<'_> {
             start = end;
         }
         (to, row)
-    }
-
-    /// `c (+)= a · b` for `[rows, columns, depth]`; a with row and depth strides, b and c with row strides.
-    fn multiply(
-        &self,
-        [rows, columns, depth]: [usize; 3],
-        (a, a_row, a_depth): (&[f32], usize, usize),
-        (b, b_row): (&[f32], usize),
-        (c, c_row): (&mut [f32], usize),
-        accumulate: bool,
-    ) {
-        let (rows, sums) = (rows, None);
-        let product = Product {
-            rows,
-            columns,
-            depth,
-            a,
-            a_row,
-            a_depth,
-            b,
-            b_row,
-            c,
-            c_row,
-            accumulate,
-            sums,
-            ahead: Ahead::NONE,
-        };
-        dispatch(self.level, product);
     }
 }
 

@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::{Kernel, LANE_BLOCK, Vector, pitch, prefetch};
+use super::{Kernel, LANE_BLOCK, Vector, dispatch, pitch, prefetch};
+use crate::simd::Level;
 
 /// Arguments of the product.
 pub(crate) struct Product<'a> {
@@ -74,6 +75,33 @@ impl Ahead {
             self.then = [third, std::ptr::null()..std::ptr::null()];
         }
     }
+}
+
+/// `c (+)= a · b` for `[rows, columns, depth]`; a with row and depth strides, b and c with row strides, nothing besides.
+pub(crate) fn multiply(
+    level: Level,
+    [rows, columns, depth]: [usize; 3],
+    (a, a_row, a_depth): (&[f32], usize, usize),
+    (b, b_row): (&[f32], usize),
+    (c, c_row): (&mut [f32], usize),
+    accumulate: bool,
+) {
+    let product = Product {
+        rows,
+        columns,
+        depth,
+        a,
+        a_row,
+        a_depth,
+        b,
+        b_row,
+        c,
+        c_row,
+        accumulate,
+        sums: None,
+        ahead: Ahead::NONE,
+    };
+    dispatch(level, product);
 }
 
 /// Shift and sums, one entry per column.
@@ -364,8 +392,6 @@ unsafe fn add_sums<V: Vector, const R: usize, const N: usize>(total: &[[V; N]; R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dispatch;
-    use crate::simd::Level;
 
     const TOLERANCE: f32 = 2e-5;
 

@@ -6,7 +6,7 @@
 
 use super::{quantizer, weights};
 use crate::kernels::elementwise::{Load, LoadRows, Quantizer};
-use crate::kernels::product::{Ahead, Product};
+use crate::kernels::product::multiply;
 use crate::kernels::{dispatch, pitch};
 use crate::network::Head;
 use crate::simd::Level;
@@ -58,7 +58,14 @@ impl HeadState {
         quantizer::apply(quantizer::prepare(head.pooled_quantizer, parameters), &mut self.features);
         let (rows, columns) = (pitch(head.features), pitch(head.classes));
         let sizes = [self.padded.len() / columns, head.classes, head.features];
-        multiply(level, sizes, (&self.features, rows, 1), (&self.weight, columns), &mut self.padded);
+        multiply(
+            level,
+            sizes,
+            (&self.features, rows, 1),
+            (&self.weight, columns),
+            (&mut self.padded, columns),
+            false,
+        );
         let bias = &parameters[head.bias_offset..head.bias_offset + head.classes];
         for (logits, padded) in
             self.logits.chunks_exact_mut(head.classes).zip(self.padded.chunks_exact(columns))
@@ -90,11 +97,19 @@ impl HeadState {
         }
         clear(&mut self.weight_gradient, head.features * columns);
         let sizes = [head.features, head.classes, batch];
-        multiply(level, sizes, (&self.features, 1, rows), (&self.padded, columns), &mut self.weight_gradient);
+        let to = (&mut self.weight_gradient[..], columns);
+        multiply(level, sizes, (&self.features, 1, rows), (&self.padded, columns), to, false);
         self.add_weight_gradient(head, parameters, gradients);
         clear(&mut self.gradient, batch * rows);
         let sizes = [batch, head.features, head.classes];
-        multiply(level, sizes, (&self.padded, columns, 1), (&self.transposed, rows), &mut self.gradient);
+        multiply(
+            level,
+            sizes,
+            (&self.padded, columns, 1),
+            (&self.transposed, rows),
+            (&mut self.gradient, rows),
+            false,
+        );
         let pooled_quantizer = quantizer::prepare(head.pooled_quantizer, parameters);
         let range = quantizer::backward(pooled_quantizer, &self.pooled, &mut self.gradient);
         if let Some(quantizer) = head.pooled_quantizer {
@@ -111,29 +126,6 @@ impl HeadState {
             weights::add_masked(head.weight_quantizer.as_ref(), raw, gradient, to);
         }
     }
-}
-
-/// `c = a · b` for `[rows, columns, depth]`; a with row and depth strides, b and c with rows of `columns` and padding.
-fn multiply(level: Level, sizes: [usize; 3], a: (&[f32], usize, usize), b: (&[f32], usize), c: &mut [f32]) {
-    let [rows, columns, depth] = sizes;
-    let (a, a_row, a_depth) = a;
-    let (b, b_row) = b;
-    let product = Product {
-        rows,
-        columns,
-        depth,
-        a,
-        a_row,
-        a_depth,
-        b,
-        b_row,
-        c,
-        c_row: pitch(columns),
-        accumulate: false,
-        sums: None,
-        ahead: Ahead::NONE,
-    };
-    dispatch(level, product);
 }
 
 /// Pools whole images of `pixels` rows of `pitch` into one row each.
