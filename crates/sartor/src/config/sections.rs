@@ -320,10 +320,10 @@ impl Default for Search {
             mutation_probability: 0.1,
             mutation_share: 0.5,
             generations: 500,
-            rounds: 3,
+            rounds: 9,
             measure: 8,
             references: vec![8, 4],
-            measure_references: 4,
+            measure_references: 2,
             budget: Budget::default(),
         }
     }
